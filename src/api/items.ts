@@ -1,0 +1,159 @@
+import { z } from 'zod';
+import type { ContentPart, InputImagePart, InputTextPart, ReasoningTextPart, SummaryTextPart } from './parts.ts';
+import { assistantPartSchema, inputPartSchema } from './parts.ts';
+import {
+  callIdSchema,
+  itemIdSchema,
+  maxInputItems,
+  maxParts,
+  maxTextLength,
+  optional,
+  unsupported,
+} from './primitives.ts';
+
+const id = optional(itemIdSchema);
+const status = optional(z.enum(['in_progress', 'completed', 'incomplete']));
+const phase = optional(z.enum(['commentary', 'final_answer']));
+
+const inputContent = z.union([z.string().max(maxTextLength), z.array(inputPartSchema).max(maxParts)]);
+const assistantContent = z.union([z.string().max(maxTextLength), z.array(assistantPartSchema).max(maxParts)]);
+
+const message = { type: z.literal('message'), id, status, phase };
+
+const messageSchema = z.discriminatedUnion('role', [
+  z.strictObject({ ...message, role: z.enum(['user', 'system', 'developer']), content: inputContent }),
+  z.strictObject({ ...message, role: z.literal('assistant'), content: assistantContent }),
+]);
+
+const functionCallSchema = z.strictObject({
+  type: z.literal('function_call'),
+  id,
+  call_id: callIdSchema,
+  name: z.string().min(1).max(128),
+  arguments: z.string().max(maxTextLength),
+  status,
+});
+
+const functionCallOutputSchema = z.strictObject({
+  type: z.literal('function_call_output'),
+  id,
+  call_id: callIdSchema,
+  output: inputContent,
+  name: optional(z.string().min(1).max(128)),
+  status,
+});
+
+const reasoningSchema = z.strictObject({
+  type: z.literal('reasoning'),
+  id,
+  summary: z
+    .array(z.strictObject({ type: z.literal('summary_text'), text: z.string().max(maxTextLength) }))
+    .max(maxParts),
+  content: optional(
+    z.array(z.strictObject({ type: z.literal('reasoning_text'), text: z.string().max(maxTextLength) })).max(maxParts),
+  ),
+  encrypted_content: optional(z.string().max(maxTextLength)),
+  status,
+});
+
+const itemReferenceSchema = z.strictObject({ type: z.literal('item_reference'), id: itemIdSchema });
+
+/** Item types of OpenAI's API that nothing here can act on yet: refused by name. */
+const laterItemSchema = z
+  .looseObject({
+    type: z.enum([
+      'additional_tools',
+      'apply_patch_call',
+      'apply_patch_call_output',
+      'code_interpreter_call',
+      'compaction',
+      'compaction_trigger',
+      'computer_call',
+      'computer_call_output',
+      'custom_tool_call',
+      'custom_tool_call_output',
+      'file_search_call',
+      'image_generation_call',
+      'local_shell_call',
+      'local_shell_call_output',
+      'mcp_approval_request',
+      'mcp_approval_response',
+      'mcp_call',
+      'mcp_list_tools',
+      'program',
+      'program_output',
+      'shell_call',
+      'shell_call_output',
+      'tool_search_call',
+      'tool_search_output',
+      'web_search_call',
+    ]),
+  })
+  .superRefine((item, context) =>
+    context.addIssue({ code: 'custom', path: ['type'], ...unsupported(`An input item of type \`${item.type}\``) }),
+  );
+
+const typedItemSchema = z.discriminatedUnion('type', [
+  messageSchema,
+  functionCallSchema,
+  functionCallOutputSchema,
+  reasoningSchema,
+  itemReferenceSchema,
+  laterItemSchema,
+]);
+
+/** `type` may be missing, or null, on easy messages and on references (contract §3). */
+export const inputItemSchema = z.preprocess((value) => {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  const item = value as Record<string, unknown>;
+  if (item['type'] != null) return item;
+  if ('role' in item) return { ...item, type: 'message' };
+  if (typeof item['id'] === 'string') return { ...item, type: 'item_reference' };
+  return item;
+}, typedItemSchema);
+
+export const inputItemsSchema = z.array(inputItemSchema).max(maxInputItems);
+
+/** An item as a client sends it, validated; `engine/input-items.ts` gives it its stored form. */
+export type InputItem = z.infer<typeof typedItemSchema>;
+
+export type ItemStatus = 'in_progress' | 'completed' | 'incomplete';
+
+export type MessageItem = {
+  readonly id: string;
+  readonly type: 'message';
+  readonly status: ItemStatus;
+  readonly role: 'user' | 'assistant' | 'system' | 'developer';
+  readonly content: readonly ContentPart[];
+  readonly phase?: 'commentary' | 'final_answer';
+};
+
+export type FunctionCallItem = {
+  readonly id: string;
+  readonly type: 'function_call';
+  readonly status: ItemStatus;
+  readonly call_id: string;
+  readonly name: string;
+  readonly arguments: string;
+};
+
+export type FunctionCallOutputItem = {
+  readonly id: string;
+  readonly type: 'function_call_output';
+  readonly status: ItemStatus;
+  readonly call_id: string;
+  readonly output: string | readonly (InputTextPart | InputImagePart)[];
+  readonly name?: string;
+};
+
+export type ReasoningItem = {
+  readonly id: string;
+  readonly type: 'reasoning';
+  readonly summary: readonly SummaryTextPart[];
+  readonly content?: readonly ReasoningTextPart[];
+  readonly encrypted_content?: string;
+  readonly status?: ItemStatus;
+};
+
+/** An item as it is stored, shown to clients and given to models. Always has an id. */
+export type Item = MessageItem | FunctionCallItem | FunctionCallOutputItem | ReasoningItem;

@@ -1,0 +1,26 @@
+import { z } from 'zod';
+import { includeSchema } from './create-response.ts';
+
+const include = z.array(includeSchema).max(64).optional();
+
+/** The query of a list: `limit` 1–100 (20), `order` (desc), `after` an item id (contract §1). */
+export const listQuerySchema = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(100).default(20),
+  order: z.enum(['asc', 'desc']).default('desc'),
+  after: z.string().min(1).max(256).optional(),
+  include,
+});
+
+/** A query that can do no more than ask for fields which are always there. */
+export const includeQuerySchema = z.strictObject({ include });
+
+export const retrieveQuerySchema = z.strictObject({
+  include,
+  stream: z.enum(['true', 'false']).optional(),
+  starting_after: z.coerce.number().int().min(0).optional(),
+  include_obfuscation: z.enum(['true', 'false']).optional(),
+});
+
+export const noQuerySchema = z.strictObject({});
+
+export type ListQuery = z.infer<typeof listQuerySchema>;

@@ -1,0 +1,29 @@
+import { randomBytes } from 'node:crypto';
+
+/** The prefixes that OpenAI's API gives to what it names (contract §5), and ours for threads. */
+export type IdPrefix = 'resp' | 'conv' | 'msg' | 'fc' | 'fco' | 'call' | 'rs' | 'req' | 'thr' | 'run';
+
+/** Mints an id. Injected, so that tests can count. */
+export type MintId = (prefix: IdPrefix) => string;
+
+const poolBytes = 4096;
+const randomPerId = 18;
+let pool = Buffer.alloc(0);
+let used = 0;
+
+/**
+ * An unguessable id: prefix, 12 hex digits of the time in ms, 36 of randomness (144 bits). The time comes first so
+ * that neighbours in time are neighbours in a database's index.
+ */
+export const mintId: MintId = (prefix) => {
+  if (used + randomPerId > pool.length) {
+    pool = randomBytes(poolBytes);
+    used = 0;
+  }
+  const random = pool.toString('hex', used, used + randomPerId);
+  used += randomPerId;
+  return `${prefix}_${Date.now().toString(16).padStart(12, '0')}${random}`;
+};
+
+/** `call_` ids stay within the 64 characters that OpenAI allows for a `call_id` (contract §3). */
+export const maxCallIdLength = 64;

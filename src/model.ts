@@ -1,0 +1,99 @@
+import type { TextFormat } from './api/create-response.ts';
+import type { Item } from './api/items.ts';
+import type { LogProb } from './api/parts.ts';
+import type { Usage } from './api/response.ts';
+import type { FunctionTool } from './api/tools.ts';
+import type { ApiError } from './errors.ts';
+
+/** What a model may be asked for. What it can't do is refused before the call, never dropped silently. */
+export type ModelFeatures = {
+  /** `top_logprobs`, and `message.output_text.logprobs` in `include`. */
+  readonly logprobs: boolean;
+  /** `text.verbosity` other than `medium`. */
+  readonly verbosity: boolean;
+  /** `reasoning.effort`. */
+  readonly reasoningEffort: boolean;
+  /** `presence_penalty` and `frequency_penalty` other than 0. */
+  readonly penalties: boolean;
+};
+
+/** One call of a model: everything it is given, resolved and checked. */
+export type ModelCall = {
+  /** The model's name as its provider knows it. */
+  readonly model: string;
+  readonly instructions: string | undefined;
+  /**
+   * History, then input. Each `function_call_output` stands behind its `function_call`, and no call is unanswered:
+   * the engine has left out the halves that lost the other (R7).
+   */
+  readonly items: readonly Item[];
+  /** Only those that the model may call in this turn. */
+  readonly tools: readonly FunctionTool[];
+  readonly toolChoice: 'none' | 'auto' | 'required' | { readonly name: string };
+  readonly parallelToolCalls: boolean | undefined;
+  readonly format: TextFormat | undefined;
+  readonly verbosity: 'low' | 'medium' | 'high' | undefined;
+  readonly reasoningEffort: string | undefined;
+  readonly maxOutputTokens: number | undefined;
+  readonly temperature: number | undefined;
+  readonly topP: number | undefined;
+  /** Present when log probabilities are wanted; the number of alternatives per token, 0–20. */
+  readonly topLogprobs: number | undefined;
+  readonly presencePenalty: number | undefined;
+  readonly frequencyPenalty: number | undefined;
+  /** False: nobody watches the deltas, and a whole answer at the end is as good. */
+  readonly streamed: boolean;
+  /** The client's own bearer token, for a provider that has no key of the server's. */
+  readonly credential: string | undefined;
+  /** Ids of the servers that this call has passed, ours included (`x-open-responses-via`). */
+  readonly via: readonly string[];
+};
+
+/**
+ * What a model says, in order. One `start`, then any number of the others, then one `end`; nothing follows it.
+ *
+ * `start`: the upstream accepted the call (its 2xx arrived), nothing said yet. `model`: the name that it reports.
+ * `tool_call` opens a call; `index` is the upstream's and joins the `tool_arguments` that belong to it, which may be
+ * interleaved with those of other calls. A call that arrives whole is a `tool_call` and one `tool_arguments`.
+ */
+export type ModelEvent =
+  | { readonly type: 'start' }
+  | { readonly type: 'model'; readonly name: string }
+  | { readonly type: 'text'; readonly delta: string; readonly logprobs?: readonly LogProb[] }
+  | { readonly type: 'refusal'; readonly delta: string }
+  | { readonly type: 'reasoning'; readonly delta: string }
+  | { readonly type: 'tool_call'; readonly index: number; readonly callId: string | undefined; readonly name: string }
+  | { readonly type: 'tool_arguments'; readonly index: number; readonly delta: string }
+  | { readonly type: 'usage'; readonly usage: Usage }
+  | ModelEnd;
+
+/**
+ * How a call ended. `stop`: the model finished, with text or with calls. `max_output_tokens` and `content_filter` cut
+ * it short (R3: incomplete). `error`: it failed; before `start` the caller has seen nothing yet, after it the answer
+ * so far stands and is worthless.
+ */
+export type ModelEnd =
+  | { readonly type: 'end'; readonly reason: 'stop' | 'max_output_tokens' | 'content_filter' }
+  | { readonly type: 'end'; readonly reason: 'error'; readonly error: ApiError };
+
+/** Takes a model's events, synchronously: no promise is made per event, as that is what a stream costs most (the hot path). */
+export type ModelSink = (event: ModelEvent) => void;
+
+/** A call under way. */
+export interface ModelStream {
+  /** Stops the call and closes its connection at once. No event follows, not even `end`. Harmless after the end. */
+  abort(): void;
+  /** Asks for no more events for now; a few that are under way may still arrive. Memory stays bounded meanwhile. */
+  pause(): void;
+  resume(): void;
+}
+
+/** Something that answers: a protocol spoken to one provider, or `demo`. */
+export interface Model {
+  readonly features: ModelFeatures;
+  /**
+   * Begins a call. Never throws and never rejects: whatever goes wrong is the last event. No event is delivered before
+   * `stream` has returned. An exception thrown by the sink ends the call as an abort does and is not caught here.
+   */
+  stream(call: ModelCall, sink: ModelSink): ModelStream;
+}
