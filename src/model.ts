@@ -97,3 +97,39 @@ export interface Model {
    */
   stream(call: ModelCall, sink: ModelSink): ModelStream;
 }
+
+/** A model that a request asked for, found. */
+export type ResolvedModel = {
+  readonly model: Model;
+  /** The provider's name, for logs. */
+  readonly provider: string;
+  /** The name to call it by, as its provider knows it. */
+  readonly upstreamName: string;
+};
+
+/** Who calls, as far as choosing a model needs to know. */
+export type ModelChooser = {
+  /** `x-model-provider`. */
+  readonly provider: string | undefined;
+  readonly credential: string | undefined;
+};
+
+/** Knows which models can be called. */
+export interface ModelCatalog {
+  /** Finds the model of that name. Throws `ApiError` `model_not_found` where nothing serves it: never another model instead. */
+  resolve(name: string, chooser: ModelChooser): ResolvedModel;
+}
+
+/** A model as GET /v1/models shows it. `created` in seconds. */
+export type ModelResource = {
+  readonly id: string;
+  readonly object: 'model';
+  readonly created: number;
+  readonly owned_by: string;
+};
+
+/** Lists what can be called by name. */
+export interface ModelLister {
+  /** Asks the providers that this caller may use; those that don't answer in time are left out. Never rejects. */
+  list(chooser: ModelChooser): Promise<readonly ModelResource[]>;
+}

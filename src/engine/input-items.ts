@@ -1,0 +1,178 @@
+import type { InputItem, Item, MessageItem } from '../api/items.ts';
+import type { AssistantPart, ContentPart, InputImagePart, InputPart, InputTextPart } from '../api/parts.ts';
+import { ApiError, invalidRequest } from '../errors.ts';
+import type { IdPrefix, MintId } from '../ids.ts';
+import type { EntryPlace, StorableItem, Store } from '../store.ts';
+
+/** An item of a request's input. `target` is set where it lives in another entry and is only referred to (R10). */
+export type NewItem = { readonly item: Item; readonly target: EntryPlace | undefined };
+
+const idPrefixes: Record<Item['type'], IdPrefix> = {
+  message: 'msg',
+  function_call: 'fc',
+  function_call_output: 'fco',
+  reasoning: 'rs',
+};
+
+/**
+ * Gives input items their stored form: ids and statuses filled in, string content as parts (contract §3), references
+ * resolved within the tenant, first in the context, then anywhere (R10). A reference to what the context holds already
+ * adds nothing.
+ *
+ * @param knownIds ids of the items in the context.
+ * @throws ApiError 400 for an id that occurs twice (R9), 404 for a reference to nothing.
+ */
+export async function resolveInput(
+  input: readonly InputItem[],
+  knownIds: Iterable<string>,
+  tenant: string,
+  deps: { readonly store: Store; readonly mintId: MintId },
+): Promise<NewItem[]> {
+  const seen = new Set(knownIds);
+  const resolved: NewItem[] = [];
+  for (const each of input) {
+    if (each.type === 'item_reference') {
+      if (seen.has(each.id)) continue;
+      const found = await deps.store.findItem(tenant, each.id);
+      if (found === undefined) throw referenceNotFound(each.id);
+      seen.add(each.id);
+      resolved.push({ item: found.item, target: found.place });
+      continue;
+    }
+    const item = toItem(each, deps.mintId);
+    if (seen.has(item.id)) throw duplicateItem(item.id);
+    seen.add(item.id);
+    resolved.push({ item, target: undefined });
+  }
+  return resolved;
+}
+
+/** The user message that a plain string stands for. */
+export function messageFromText(text: string, mintId: MintId): NewItem {
+  const content: ContentPart[] = [{ type: 'input_text', text }];
+  const item: Item = { id: mintId('msg'), type: 'message', status: 'completed', role: 'user', content };
+  return { item, target: undefined };
+}
+
+export function duplicateItem(id: string): ApiError {
+  return invalidRequest(
+    `Duplicate item found with id ${id}. Remove duplicate items from your input and try again.`,
+    'input',
+  );
+}
+
+export function toStorable({ item, target }: NewItem): StorableItem {
+  return target === undefined ? { id: item.id, json: JSON.stringify(item) } : { id: item.id, target };
+}
+
+/** Bytes of an item's texts, without images: what `context.max-bytes` counts. */
+export function textBytesOf(item: Item): number {
+  switch (item.type) {
+    case 'message':
+      return sum(item.content, partBytes);
+    case 'function_call':
+      return Buffer.byteLength(item.arguments) + Buffer.byteLength(item.name);
+    case 'function_call_output':
+      return typeof item.output === 'string' ? Buffer.byteLength(item.output) : sum(item.output, partBytes);
+    case 'reasoning':
+      return (
+        sum(item.summary, (part) => Buffer.byteLength(part.text)) +
+        sum(item.content ?? [], (part) => Buffer.byteLength(part.text)) +
+        (item.encrypted_content?.length ?? 0)
+      );
+    default:
+      return unreachable(item);
+  }
+}
+
+function partBytes(part: ContentPart): number {
+  if (part.type === 'input_image') return 0;
+  return Buffer.byteLength(part.type === 'refusal' ? part.refusal : part.text);
+}
+
+function sum<T>(list: readonly T[], of: (each: T) => number): number {
+  let total = 0;
+  for (const each of list) total += of(each);
+  return total;
+}
+
+function referenceNotFound(id: string): ApiError {
+  return new ApiError(
+    'not_found',
+    `Item with id '${id}' not found. Items are not persisted when \`store\` is false, which is this server's rule for an omitted \`store\` unless its operator says otherwise. Send the item itself, or store what it came from with \`store: true\`.`,
+    { param: 'input' },
+  );
+}
+
+function toItem(input: Exclude<InputItem, { type: 'item_reference' }>, mintId: MintId): Item {
+  switch (input.type) {
+    case 'message':
+      return toMessage(input, mintId);
+    case 'function_call':
+      return {
+        id: input.id ?? mintId(idPrefixes.function_call),
+        type: 'function_call',
+        status: input.status ?? 'completed',
+        call_id: input.call_id,
+        name: input.name,
+        arguments: input.arguments,
+      };
+    case 'function_call_output':
+      return {
+        id: input.id ?? mintId(idPrefixes.function_call_output),
+        type: 'function_call_output',
+        status: input.status ?? 'completed',
+        call_id: input.call_id,
+        output: typeof input.output === 'string' ? input.output : input.output.map(toInputPart),
+        ...(input.name == null ? {} : { name: input.name }),
+      };
+    case 'reasoning':
+      return {
+        id: input.id ?? mintId(idPrefixes.reasoning),
+        type: 'reasoning',
+        summary: input.summary,
+        ...(input.content == null ? {} : { content: input.content }),
+        ...(input.encrypted_content == null ? {} : { encrypted_content: input.encrypted_content }),
+        ...(input.status == null ? {} : { status: input.status }),
+      };
+    default:
+      throw invalidRequest(`An input item of type \`${input.type}\` is not supported by this server.`, 'input');
+  }
+}
+
+function toMessage(input: Extract<InputItem, { type: 'message' }>, mintId: MintId): MessageItem {
+  const { role, content } = input;
+  return {
+    id: input.id ?? mintId(idPrefixes.message),
+    type: 'message',
+    status: input.status ?? 'completed',
+    role,
+    content: typeof content === 'string' ? [textPart(content, role)] : content.map(toPart),
+    ...(input.phase == null ? {} : { phase: input.phase }),
+  };
+}
+
+function textPart(text: string, role: MessageItem['role']): ContentPart {
+  return role === 'assistant'
+    ? { type: 'output_text', text, annotations: [], logprobs: [] }
+    : { type: 'input_text', text };
+}
+
+function toPart(part: InputPart | AssistantPart): ContentPart {
+  if (part.type === 'output_text') {
+    return { type: 'output_text', text: part.text, annotations: part.annotations ?? [], logprobs: part.logprobs ?? [] };
+  }
+  return part.type === 'refusal' ? { type: 'refusal', refusal: part.refusal } : toInputPart(part);
+}
+
+function toInputPart(part: InputPart): InputTextPart | InputImagePart {
+  if (part.type === 'input_text') return { type: 'input_text', text: part.text };
+  if (part.type === 'input_image' && typeof part.image_url === 'string') {
+    return { type: 'input_image', image_url: part.image_url, detail: part.detail ?? 'auto' };
+  }
+  throw invalidRequest(`A part of type \`${part.type}\` is not supported by this server.`, 'input');
+}
+
+function unreachable(item: never): never {
+  throw new Error(`unknown item ${JSON.stringify(item)}`);
+}

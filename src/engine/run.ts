@@ -1,0 +1,308 @@
+import { randomBytes } from 'node:crypto';
+import type { ResponseOutcome } from '../api/response.ts';
+import type { ApiError } from '../errors.ts';
+import type { ModelEnd, ModelEvent, ModelStream } from '../model.ts';
+import type { NewTurn } from '../store.ts';
+import { Assembler } from './assembler.ts';
+import type { EngineDeps } from './engine.ts';
+import { asRunError, conversationLocked, conversationNotFound, responseErrorOf } from './failures.ts';
+import { toStorable } from './input-items.ts';
+import type { LiveRun } from './live-runs.ts';
+import type { EventSink } from './output-items.ts';
+import { type Plan, type Prepared, prepare } from './prepare.ts';
+
+/** Somebody who follows a run event by event. */
+export type RunWatcher = {
+  /** The upstream has accepted the call, or has been silent for long: from now on every failure is an event (R13). */
+  readonly open: () => void;
+  readonly event: EventSink;
+};
+
+/** How a run ended. `json` is the whole response; empty where the client had left. */
+export type RunResult = { readonly status: ResponseOutcome['status']; readonly json: string };
+
+/** `preparing` → `calling` → `ending` → `ended`. A client that leaves or a lost lease can't change what is `ending`. */
+type Phase = 'preparing' | 'calling' | 'ending' | 'ended';
+
+/** One response from request to commit. */
+export class Run implements LiveRun {
+  readonly tenant: string;
+  readonly conversationId: string | undefined;
+  readonly responseId: string;
+  readonly provider: string;
+  /**
+   * Resolves when the response is committed (or needs no commit) and its terminal event is written. Rejects with an
+   * `ApiError` only before the run was opened; afterwards a failure is a result.
+   */
+  readonly result: Promise<RunResult>;
+  readonly ended: Promise<void>;
+
+  readonly #plan: Plan;
+  readonly #deps: EngineDeps;
+  readonly #watcher: RunWatcher | undefined;
+  readonly #settle: PromiseWithResolvers<RunResult>;
+  readonly #holder: string;
+  #phase: Phase = 'preparing';
+  #isOpen = false;
+  #hasLease = false;
+  #prepared: Prepared | undefined;
+  #assembler: Assembler | undefined;
+  #stream: ModelStream | undefined;
+  #openTimer: NodeJS.Timeout | undefined;
+  #leaseTimer: NodeJS.Timeout | undefined;
+  #unhold: (() => void) | undefined;
+
+  constructor(plan: Plan, deps: EngineDeps, watcher: RunWatcher | undefined) {
+    this.#plan = plan;
+    this.#deps = deps;
+    this.#watcher = watcher;
+    this.#holder = deps.mintId('run');
+    this.tenant = plan.caller.tenant;
+    this.conversationId = plan.conversationId;
+    this.responseId = plan.responseId;
+    this.provider = plan.provider;
+    this.#settle = Promise.withResolvers();
+    this.result = this.#settle.promise;
+    this.ended = this.result.then(
+      () => undefined,
+      () => undefined,
+    );
+    void this.#begin();
+  }
+
+  pause(): void {
+    this.#stream?.pause();
+  }
+
+  resume(): void {
+    this.#stream?.resume();
+  }
+
+  /** The client has gone (R11). Before the model was done, its call ends now and a stored response becomes `cancelled`. */
+  clientGone(): void {
+    if (!this.#interrupt()) return;
+    void this.#conclude(async () => {
+      const outcome = this.#assembler?.cancellation();
+      if (outcome !== undefined) await this.#record(outcome);
+      return { status: 'cancelled', json: '' };
+    });
+  }
+
+  /** Ends the run as failed: its lease is lost, its conversation gone, or the server stops. */
+  stop(error: ApiError): void {
+    if (!this.#interrupt()) return;
+    void this.#conclude(() => this.#fail(error));
+  }
+
+  /** True where there was something to interrupt: then nobody else will end the run. */
+  #interrupt(): boolean {
+    if (this.#phase !== 'preparing' && this.#phase !== 'calling') return false;
+    this.#phase = 'ending';
+    this.#stream?.abort();
+    return true;
+  }
+
+  async #begin(): Promise<void> {
+    try {
+      this.#armOpenTimer();
+      if (this.conversationId !== undefined && this.#plan.store) await this.#takeLease(this.conversationId);
+      const prepared = await prepare(this.#plan, this.#deps);
+      // The client may have left, or the conversation gone, meanwhile.
+      if (this.#phase !== 'preparing') return await this.#freeLease();
+      this.#call(prepared);
+    } catch (thrown) {
+      if (!this.#interrupt()) return this.#freeLease();
+      await this.#conclude(() => this.#fail(asRunError(thrown)));
+    }
+  }
+
+  #call(prepared: Prepared): void {
+    const { request, caller, model } = this.#plan;
+    const obfuscate = request.stream_options?.include_obfuscation ?? this.#deps.settings.obfuscation;
+    this.#prepared = prepared;
+    if (this.#plan.store && prepared.base !== undefined) {
+      this.#unhold = this.#deps.store.hold(caller.tenant, prepared.base.threadId);
+    }
+    this.#assembler = new Assembler({
+      snapshot: prepared.snapshot,
+      model: prepared.call.model,
+      mintId: this.#deps.mintId,
+      now: this.#deps.now,
+      sink: this.#watcher?.event,
+      obfuscation: obfuscate ? obfuscation : undefined,
+      takenCallIds: prepared.takenCallIds,
+    });
+    this.#phase = 'calling';
+    this.#stream = model.stream(prepared.call, (event) => this.#onEvent(event));
+  }
+
+  #onEvent(event: ModelEvent): void {
+    if (this.#phase !== 'calling') return;
+    try {
+      if (event.type === 'start') {
+        if (this.#plan.caller.credential !== undefined) this.#deps.onCredentialAccepted(this.tenant);
+        this.#open();
+      } else if (event.type === 'end') {
+        this.#phase = 'ending';
+        void this.#conclude(() => this.#end(event));
+      } else {
+        this.#assembler?.feed(event);
+      }
+    } catch (thrown) {
+      if (this.#phase === 'calling') this.stop(asRunError(thrown));
+    }
+  }
+
+  #open(): void {
+    clearTimeout(this.#openTimer);
+    if (this.#isOpen || this.#watcher === undefined) return;
+    this.#isOpen = true;
+    this.#watcher.open();
+    this.#assembler?.begin();
+  }
+
+  #armOpenTimer(): void {
+    if (this.#watcher === undefined) return;
+    const timer = setTimeout(() => {
+      if (this.#phase === 'calling') this.#open();
+      else if (this.#phase === 'preparing') this.#openTimer?.refresh();
+    }, this.#deps.settings.openAfterMs);
+    this.#openTimer = timer;
+  }
+
+  async #end(end: ModelEnd): Promise<RunResult> {
+    const assembler = this.#assembler;
+    if (assembler === undefined) throw new Error('a model ended before it was called');
+    if (end.reason === 'error') return this.#fail(end.error);
+    const outcome = assembler.end(end.reason);
+    if (this.#plan.store) {
+      try {
+        if ((await this.#append(outcome)) === 'lost') return await this.#fail(await this.#whyLost());
+      } catch (thrown) {
+        return await this.#fail(asRunError(thrown));
+      }
+    }
+    const json = assembler.json(outcome);
+    assembler.finish(outcome, json);
+    return { status: outcome.status, json };
+  }
+
+  /** Before the run was opened, the error is the caller's to hand out; afterwards it is told by events. */
+  async #fail(error: ApiError): Promise<RunResult> {
+    if (error.cause !== undefined || error.kind === 'internal') {
+      this.#deps.onError(error, { responseId: this.responseId });
+    }
+    const assembler = this.#assembler;
+    if (!this.#isOpen || assembler === undefined) throw error;
+    const outcome = assembler.failure(responseErrorOf(error));
+    await this.#record(outcome);
+    const json = assembler.json(outcome);
+    assembler.error(error);
+    assembler.finish(outcome, json);
+    return { status: 'failed', json };
+  }
+
+  async #conclude(end: () => Promise<RunResult>): Promise<void> {
+    clearTimeout(this.#openTimer);
+    clearInterval(this.#leaseTimer);
+    let settle: () => void;
+    try {
+      const result = await end();
+      settle = () => this.#settle.resolve(result);
+    } catch (thrown) {
+      const error = asRunError(thrown);
+      settle = () => this.#settle.reject(error);
+    }
+    this.#phase = 'ended';
+    this.#unhold?.();
+    await this.#freeLease();
+    settle();
+  }
+
+  async #append(outcome: ResponseOutcome): Promise<'appended' | 'lost'> {
+    const kind = this.conversationId === undefined ? 'chain' : 'conversation';
+    const result = await this.#deps.store.appendTurn(this.tenant, this.#turn(kind, outcome));
+    // The append of a conversation's turn has freed its lease.
+    if (result === 'appended') this.#hasLease = false;
+    return result;
+  }
+
+  /**
+   * Keeps a failed or cancelled response as a record outside any thread (R3). Only where its id has left the server:
+   * what nobody can name is not kept. That it could not be kept is no reason not to tell the client how it ended.
+   */
+  async #record(outcome: ResponseOutcome): Promise<void> {
+    if (!this.#plan.store || !this.#isOpen) return;
+    try {
+      await this.#deps.store.appendTurn(this.tenant, this.#turn('record', outcome));
+    } catch (thrown) {
+      this.#deps.onError(asRunError(thrown), { responseId: this.responseId });
+    }
+  }
+
+  #turn(kind: NewTurn['kind'], outcome: ResponseOutcome): NewTurn {
+    const prepared = this.#prepared;
+    const assembler = this.#assembler;
+    if (prepared === undefined || assembler === undefined) throw new Error('nothing to store yet');
+    const output = assembler.output();
+    const outputBytes = output.reduce((bytes, item) => bytes + Buffer.byteLength(item.json), 0);
+    return {
+      kind,
+      base: prepared.base,
+      conversationId: this.conversationId,
+      holder: this.#hasLease ? this.#holder : undefined,
+      responseId: this.responseId,
+      status: outcome.status,
+      responseJson: prepared.snapshot.stored(outcome),
+      input: prepared.input.map(toStorable),
+      output,
+      textBytes: prepared.inputTextBytes + outputBytes,
+      user: this.#plan.request.user ?? undefined,
+      createdAt: this.#plan.createdAt,
+    };
+  }
+
+  async #takeLease(conversationId: string): Promise<void> {
+    const { store, settings } = this.#deps;
+    const taken = await store.acquireLease(this.tenant, conversationId, this.#holder, settings.leaseMs);
+    if (taken === 'missing') throw conversationNotFound(conversationId);
+    if (taken === 'busy') throw conversationLocked();
+    this.#hasLease = true;
+    this.#leaseTimer = setInterval(() => void this.#renewLease(conversationId), settings.leaseMs / 3);
+  }
+
+  /** A database that can't be asked for a while does not end the run: the append decides who wins, not the lease. */
+  async #renewLease(conversationId: string): Promise<void> {
+    try {
+      const { store, settings } = this.#deps;
+      if (await store.renewLease(this.tenant, conversationId, this.#holder, settings.leaseMs)) return;
+      if (this.#phase === 'preparing' || this.#phase === 'calling') this.stop(await this.#whyLost());
+    } catch (thrown) {
+      this.#deps.onError(asRunError(thrown), { responseId: this.responseId });
+    }
+  }
+
+  async #freeLease(): Promise<void> {
+    clearInterval(this.#leaseTimer);
+    if (!this.#hasLease || this.conversationId === undefined) return;
+    this.#hasLease = false;
+    try {
+      await this.#deps.store.releaseLease(this.tenant, this.conversationId, this.#holder);
+    } catch (thrown) {
+      // It frees itself in time.
+      this.#deps.onError(asRunError(thrown), { responseId: this.responseId });
+    }
+  }
+
+  async #whyLost(): Promise<ApiError> {
+    const id = this.conversationId ?? '';
+    const conversation = await this.#deps.store.getConversation(this.tenant, id);
+    return conversation === undefined ? conversationNotFound(id) : conversationLocked();
+  }
+}
+
+/** Random characters that hide how long a delta is from whoever watches the wire (R17). */
+function obfuscation(): string {
+  const bytes = randomBytes(17);
+  return bytes.toString('base64url', 1, 2 + ((bytes[0] ?? 0) & 15));
+}

@@ -1,0 +1,159 @@
+import type { Socket } from 'node:net';
+import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from 'fastify';
+import type { Caller } from '../engine/engine.ts';
+import { asRunError } from '../engine/failures.ts';
+import { ApiError } from '../errors.ts';
+import type { MintId } from '../ids.ts';
+import { type AccessRules, checkBrowser, identify } from './auth.ts';
+import { acceptJson } from './body.ts';
+import type { HttpContext, Route } from './context.ts';
+import * as conversations from './conversations.ts';
+import { answerPreflight, corsHeaders } from './cors.ts';
+import { errorJson, httpStatus, sendError } from './errors.ts';
+import { healthz, openApi, readyz } from './health.ts';
+import { listModels, retrieveModel } from './models.ts';
+import { parseQuery } from './query.ts';
+import * as responses from './responses.ts';
+import { unknownRoute } from './unknown-route.ts';
+
+/** Every route there is. The OpenAPI document is checked against this list by a test. */
+export const routes: readonly Route[] = [
+  { method: 'POST', path: '/v1/responses', handler: responses.createResponse },
+  { method: 'GET', path: '/v1/responses/:response_id', handler: responses.retrieveResponse },
+  { method: 'DELETE', path: '/v1/responses/:response_id', handler: responses.deleteResponse },
+  { method: 'GET', path: '/v1/responses/:response_id/input_items', handler: responses.listInputItems },
+  { method: 'POST', path: '/v1/conversations', handler: conversations.createConversation },
+  { method: 'GET', path: '/v1/conversations/:conversation_id', handler: conversations.retrieveConversation },
+  { method: 'POST', path: '/v1/conversations/:conversation_id', handler: conversations.updateConversation },
+  { method: 'DELETE', path: '/v1/conversations/:conversation_id', handler: conversations.deleteConversation },
+  { method: 'GET', path: '/v1/conversations/:conversation_id/items', handler: conversations.listItems },
+  { method: 'POST', path: '/v1/conversations/:conversation_id/items', handler: conversations.createItems },
+  { method: 'GET', path: '/v1/conversations/:conversation_id/items/:item_id', handler: conversations.retrieveItem },
+  { method: 'DELETE', path: '/v1/conversations/:conversation_id/items/:item_id', handler: conversations.deleteItem },
+  { method: 'GET', path: '/v1/models', handler: listModels },
+  { method: 'GET', path: '/v1/models/*', handler: retrieveModel },
+  { method: 'GET', path: '/openapi.json', handler: openApi, isOpen: true },
+  { method: 'GET', path: '/healthz', handler: healthz, isOpen: true },
+  { method: 'GET', path: '/readyz', handler: readyz, isOpen: true },
+];
+
+export type AppOptions = {
+  readonly logger: FastifyBaseLogger;
+  readonly rules: AccessRules;
+  readonly mintId: MintId;
+  readonly trustProxy: boolean | readonly string[];
+  readonly maxBodyBytes: number;
+  readonly headersTimeoutMs: number;
+  readonly bodyTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+};
+
+/** How often Node looks for requests that take too long to arrive. */
+const timeoutCheckMs = 1_000;
+/** A path with an id in it: our ids have 53 characters, a client's item id at most 256. */
+const maxPathParamLength = 512;
+
+/** The HTTP face of the engine. `context` is what the routes work with, less what comes from the request. */
+export function createApp(options: AppOptions, context: Omit<HttpContext, 'callerOf'>): FastifyInstance {
+  const app = fastify({
+    loggerInstance: options.logger,
+    disableRequestLogging: true,
+    genReqId: () => options.mintId('req'),
+    trustProxy: typeof options.trustProxy === 'boolean' ? options.trustProxy : [...options.trustProxy],
+    bodyLimit: options.maxBodyBytes,
+    requestTimeout: options.bodyTimeoutMs,
+    keepAliveTimeout: options.idleTimeoutMs,
+    http: { headersTimeout: options.headersTimeoutMs, connectionsCheckingInterval: timeoutCheckMs },
+    routerOptions: {
+      maxParamLength: maxPathParamLength,
+      querystringParser: parseQuery,
+      ignoreTrailingSlash: true,
+    },
+    frameworkErrors: (error, request, reply) => {
+      reply.header('x-request-id', request.id);
+      void sendError(reply, fromFastify(error));
+    },
+    clientErrorHandler: answerBrokenRequest,
+  });
+  const callers = new WeakMap<FastifyRequest, Caller>();
+  const full: HttpContext = { ...context, callerOf: (request) => callers.get(request) ?? missingCaller() };
+  acceptJson(app, options.maxBodyBytes);
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id);
+    const route = routes.find((each) => each.path === request.routeOptions.url);
+    if (route?.isOpen === true) return;
+    checkBrowser(request, options.rules);
+    corsHeaders(request, reply, options.rules);
+    if (request.method === 'OPTIONS') return;
+    callers.set(request, identify(request, options.rules));
+    if (full.isReady()) return;
+    reply.header('connection', 'close');
+    throw new ApiError('unavailable', 'The server is stopping.', { retryAfterMs: 1_000, shouldRetry: true });
+  });
+  app.addHook('onResponse', async (request, reply) => logRequest(request, reply.raw.statusCode, reply.elapsedTime));
+  app.setErrorHandler((thrown, request, reply) => {
+    const error = fromFastify(thrown);
+    if (error.kind === 'internal') request.log.error({ err: thrown }, 'a request failed unexpectedly');
+    else if (httpStatus(error) >= 500) request.log.warn({ err: error }, error.message);
+    if (error.kind === 'too_large') reply.header('connection', 'close');
+    return sendError(reply, error);
+  });
+  app.setNotFoundHandler((request, reply) => {
+    if (answerPreflight(request, reply, options.rules)) return reply;
+    const { error, allow } = unknownRoute(request, routes);
+    if (allow !== undefined) reply.header('allow', allow);
+    return sendError(reply, error);
+  });
+  for (const { method, path, handler } of routes) {
+    app.route({ method, url: path, handler: (request, reply) => handler(request, reply, full) });
+  }
+  return app;
+}
+
+function logRequest(request: FastifyRequest, status: number, elapsedMs: number): void {
+  const { method, ip } = request;
+  request.log.info({ method, url: request.url, status, ms: Math.round(elapsedMs * 10) / 10, ip }, 'request');
+}
+
+/** Errors of Fastify's own in the API's form. */
+function fromFastify(thrown: unknown): ApiError {
+  if (thrown instanceof ApiError) return thrown;
+  const { statusCode, message } = thrown as { statusCode?: unknown; message?: unknown };
+  if (typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500 && typeof message === 'string') {
+    const kind = statusCode === 413 ? 'too_large' : statusCode === 415 ? 'unsupported_media_type' : 'invalid_request';
+    return new ApiError(kind, message);
+  }
+  return asRunError(thrown);
+}
+
+/** A socket whose bytes never became a request. */
+function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
+  if (!socket.writable || socket.destroyed) {
+    socket.destroy();
+    return;
+  }
+  const [status, text, message] = brokenRequest(error.code);
+  const body = errorJson(new ApiError('invalid_request', message));
+  const head = [
+    `HTTP/1.1 ${status} ${text}`,
+    'connection: close',
+    'content-type: application/json; charset=utf-8',
+    `content-length: ${Buffer.byteLength(body)}`,
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy());
+}
+
+function brokenRequest(code: string | undefined): [number, string, string] {
+  switch (code) {
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return [408, 'Request Timeout', 'The request did not arrive in time.'];
+    case 'HPE_HEADER_OVERFLOW':
+      return [431, 'Request Header Fields Too Large', 'The headers of the request are too large.'];
+    default:
+      return [400, 'Bad Request', 'The request is not valid HTTP.'];
+  }
+}
+
+function missingCaller(): never {
+  throw new Error('a route that is not open ran without a caller');
+}

@@ -1,0 +1,68 @@
+import type { Provider } from './providers.ts';
+
+/** How long an upstream's word about a credential is believed. */
+const rememberedMs = 60 * 60 * 1000;
+/** Credentials remembered at most; the oldest goes first and is asked about again. */
+const maxRemembered = 100_000;
+/** A credential that no upstream has ever given out: whoever accepts it accepts anything. */
+const invented = 'open-responses-does-this-upstream-check-credentials';
+
+/**
+ * Remembers, by hash, whose credential an upstream has accepted. Beyond loopback only those may create state: nobody
+ * may spend the operator's disk with an invented token.
+ */
+export class CredentialBook {
+  readonly #accepted = new Map<string, number>();
+  readonly #checks = new Map<string, { readonly expiresAt: number; readonly checks: Promise<boolean> }>();
+  readonly #now: () => number;
+
+  /** @param now in ms since 1970. */
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  /** An upstream has answered a call that carried this tenant's credential with success. */
+  accept(tenant: string): void {
+    this.#accepted.delete(tenant);
+    this.#accepted.set(tenant, this.#now() + rememberedMs);
+    for (const oldest of this.#accepted.keys()) {
+      if (this.#accepted.size <= maxRemembered) break;
+      this.#accepted.delete(oldest);
+    }
+  }
+
+  isAccepted(tenant: string): boolean {
+    return (this.#accepted.get(tenant) ?? 0) > this.#now();
+  }
+
+  /** Asks a provider about a credential that is not known yet, by its list of models. False as well where it can't tell. */
+  async prove(tenant: string, credential: string, provider: Provider): Promise<boolean> {
+    if (!(await answers(provider, credential)) || !(await this.#tellsApart(provider))) return false;
+    this.accept(tenant);
+    return true;
+  }
+
+  /** Some vendors list their models to anybody: their list proves nothing. */
+  #tellsApart(provider: Provider): Promise<boolean> {
+    const known = this.#checks.get(provider.name);
+    const nowMs = this.#now();
+    if (known !== undefined && known.expiresAt > nowMs) return known.checks;
+    const checks = answers(provider, invented).then((isOpen) => !isOpen);
+    this.#checks.set(provider.name, { expiresAt: nowMs + rememberedMs, checks });
+    return checks;
+  }
+}
+
+/** Whether a provider answers somebody who brings nothing at all. False where it does not answer. */
+export function answersAnybody(provider: Provider): Promise<boolean> {
+  return answers(provider, undefined);
+}
+
+async function answers(provider: Provider, credential: string | undefined): Promise<boolean> {
+  try {
+    const { status } = await provider.listModels(credential);
+    return status >= 200 && status < 300;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,212 @@
+import type { AddressInfo } from 'node:net';
+import type { FastifyInstance } from 'fastify';
+import { type Logger, pino } from 'pino';
+import type { Config } from './config.ts';
+import { type Caller, Engine, type EngineDeps } from './engine/engine.ts';
+import { ApiError } from './errors.ts';
+import { refuseOpenSpending, refuseOwnAddress } from './exposure.ts';
+import { createApp } from './http/app.ts';
+import { isLoopbackName } from './http/auth.ts';
+import type { HttpContext } from './http/context.ts';
+import { mintId } from './ids.ts';
+import { Catalog } from './models/catalog.ts';
+import { CredentialBook } from './models/credentials.ts';
+import { createDemoModel } from './models/demo/demo.ts';
+import { createDispatcher, type HttpClient } from './models/http-client.ts';
+import { createProviders, type Provider } from './models/providers.ts';
+import type { Store } from './store.ts';
+import { createMemoryStore } from './stores/memory/store.ts';
+import { createSqliteStore } from './stores/sqlite/store.ts';
+
+/** A server that answers. */
+export type RunningServer = {
+  /** `http://HOST:PORT`, with the port that was taken. */
+  readonly url: string;
+  readonly config: Config;
+  /** What can be called, a line each, for the banner. */
+  readonly models: readonly string[];
+  /** What has been counted since the start, by name. */
+  readonly counters: ReadonlyMap<string, number>;
+  /**
+   * Refuses new work, lets open streams finish within the configured time, and closes. With `force`, or when the time
+   * is over, runs end as failed at once.
+   */
+  close(options?: { readonly force?: boolean }): Promise<void>;
+};
+
+/** How long `response.created` waits for a silent upstream (R13). */
+const openAfterMs = 10_000;
+
+/**
+ * Builds everything and listens. The only place that wires.
+ * @throws ConfigError where the configuration contradicts itself, and whatever listening or opening the store throws.
+ */
+export async function startServer(config: Config): Promise<RunningServer> {
+  const logger = createLogger(config);
+  const serverId = mintId('run');
+  const client = createDispatcher(config.upstream);
+  const providers = createProviders(config, { dispatcher: client.dispatcher, logger, serverId });
+  const isLoopback = isLoopbackName(config.server.host);
+  const isDemoOn = config.demo.enabled ?? (isLoopback || config.auth.mode === 'none');
+  const demo = isDemoOn ? createDemoModel(config.demo) : undefined;
+  const { defaultProvider, models: aliases } = config;
+  const catalog = new Catalog({ providers, defaultProvider, aliases, demo, now: Date.now });
+  await refuseOpenSpending(config, providers, isDemoOn);
+  if (config.server.port !== 0) refuseOwnAddress(config.server.host, config.server.port, providers);
+
+  const store = await createStore(config);
+  const counters = new Map<string, number>();
+  const book = new CredentialBook(Date.now);
+  const deps = engineDeps(config, { store, catalog, book, serverId, logger, counters });
+  const engine = new Engine(deps);
+  const state = { isStopping: false };
+  const context: Omit<HttpContext, 'callerOf'> = {
+    engine,
+    deps,
+    store,
+    models: catalog,
+    validation: { unknownFields: config.http.unknownFields },
+    stream: config.stream,
+    logsContent: config.log.content,
+    requireProven: isLoopback || config.auth.mode === 'none' ? async () => {} : proving(book, providers, defaultProvider),
+    isReady: () => !state.isStopping,
+  };
+  const rules = {
+    allowsAnonymous: isLoopback || config.auth.mode === 'none',
+    isLoopback,
+    corsOrigins: config.http.corsOrigins,
+    allowedHosts: config.server.allowedHosts,
+    serverId,
+  };
+  const app = createApp({ ...config.http, logger, rules, mintId }, context);
+  try {
+    await app.listen({ host: config.server.host, port: config.server.port });
+    refuseOwnAddress(config.server.host, portOf(app), providers);
+  } catch (error) {
+    await closeAll(app, store, client);
+    throw error;
+  }
+  return {
+    url: `http://${hostText(config.server.host)}:${portOf(app)}`,
+    config,
+    models: catalog.describe(),
+    counters,
+    close: closing({ app, store, client, engine, state, timeoutMs: config.server.shutdownTimeoutMs }),
+  };
+}
+
+function createLogger(config: Config): Logger {
+  const redact = { paths: ['req.headers.authorization', 'headers.authorization', '*.apiKey'], censor: '[redacted]' };
+  return pino({ level: config.log.level, redact }, pino.destination(2));
+}
+
+function createStore(config: Config): Promise<Store> | Store {
+  switch (config.store.type) {
+    case 'in-memory':
+      return createMemoryStore({ ...config.memory, now: Date.now });
+    case 'sqlite':
+      return createSqliteStore({ ...config.sqlite, now: Date.now });
+    default:
+      return config.store.type satisfies never;
+  }
+}
+
+type Parts = {
+  readonly store: Store;
+  readonly catalog: Catalog;
+  readonly book: CredentialBook;
+  readonly serverId: string;
+  readonly logger: Logger;
+  readonly counters: Map<string, number>;
+};
+
+function engineDeps(config: Config, parts: Parts): EngineDeps {
+  const { store, catalog, book, serverId, logger, counters } = parts;
+  return {
+    store,
+    catalog,
+    settings: {
+      storeByDefault: config.store.default,
+      maxContextBytes: config.context.maxBytes,
+      leaseMs: config.conversation.leaseMs,
+      openAfterMs,
+      obfuscation: config.stream.obfuscation,
+    },
+    mintId,
+    now: Date.now,
+    serverId,
+    count: (counter, by) => counters.set(counter, (counters.get(counter) ?? 0) + by),
+    onCredentialAccepted: (tenant) => book.accept(tenant),
+    onError: (error, context) => logger.error({ err: error, ...context }, 'a run failed'),
+  };
+}
+
+/** Beyond loopback, a token may create state only once an upstream has vouched for it. */
+function proving(
+  book: CredentialBook,
+  providers: ReadonlyMap<string, Provider>,
+  defaultProvider: string,
+): HttpContext['requireProven'] {
+  return async (caller: Caller) => {
+    if (book.isAccepted(caller.tenant)) return;
+    const provider = providers.get(caller.provider ?? defaultProvider);
+    const { credential } = caller;
+    if (provider !== undefined && credential !== undefined) {
+      if (await book.prove(caller.tenant, credential, provider)) return;
+    }
+    throw new ApiError(
+      'unauthorized',
+      'No provider has accepted this API key yet. Check the key, or name its provider in `x-model-provider`.',
+      { code: 'invalid_api_key' },
+    );
+  };
+}
+
+type Closing = {
+  readonly app: FastifyInstance;
+  readonly store: Store;
+  readonly client: HttpClient;
+  readonly engine: Engine;
+  readonly state: { isStopping: boolean };
+  readonly timeoutMs: number;
+};
+
+function closing({ app, store, client, engine, state, timeoutMs }: Closing): RunningServer['close'] {
+  let done: Promise<void> | undefined;
+  const stopRuns = () => engine.runs.stopAll(new ApiError('unavailable', 'The server is stopping.', { retryAfterMs: 1_000 }));
+  const close = async (): Promise<void> => {
+    // The listener stays for a while: whoever comes now is told to come back, not left without an answer.
+    app.server.closeIdleConnections();
+    const timer = setTimeout(stopRuns, timeoutMs);
+    await engine.runs.drained();
+    clearTimeout(timer);
+    await closeAll(app, store, client);
+  };
+  return async (options = {}) => {
+    state.isStopping = true;
+    done ??= close();
+    if (options.force === true) stopRuns();
+    await done;
+  };
+}
+
+/** How long answers that are being written get once no run is left. */
+const lastWritesMs = 2_000;
+
+async function closeAll(app: FastifyInstance, store: Store, client: HttpClient): Promise<void> {
+  const timer = setTimeout(() => app.server.closeAllConnections(), lastWritesMs);
+  const closed = app.close();
+  app.server.closeIdleConnections();
+  await closed;
+  clearTimeout(timer);
+  await store.close();
+  await client.close();
+}
+
+function portOf(app: FastifyInstance): number {
+  return (app.server.address() as AddressInfo).port;
+}
+
+function hostText(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}
