@@ -1,3 +1,29 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { ConfigError } from './config-error.ts';
+import {
+  type Flags,
+  type Given,
+  type Key,
+  type Level,
+  parseKey,
+  readEnvironment,
+  readFlags,
+  readPropertiesFile,
+} from './setting-sources.ts';
+import { BadValue, type Kind, proxyUrl } from './setting-values.ts';
+import {
+  modelSettings,
+  otherVariables,
+  type ProviderField,
+  providerSettings,
+  type SettingKey,
+  settings,
+  type ValueOf,
+} from './settings.ts';
+
+export { ConfigError } from './config-error.ts';
+
 /** Everything that can be set, resolved and checked. Made once at start; the only reader of `process.env`. */
 export type Config = {
   readonly server: {
@@ -82,3 +108,245 @@ export type ProviderConfig = {
 
 /** `open-responses.models.ALIAS=provider/model`. */
 export type ModelAlias = { readonly alias: string; readonly target: string };
+
+/** Where settings come from. What is left out is the process's own. */
+export type ConfigSources = {
+  /** The arguments after the command's name. */
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  readonly readFile: (path: string) => string;
+};
+
+/** Read from the working directory where it is there. */
+const defaultConfigFile = 'open-responses.properties';
+
+/** What the sources say together, checked but not yet given its shape. */
+type Found = {
+  readonly values: Map<SettingKey, unknown>;
+  readonly providers: Map<string, Map<ProviderField, unknown>>;
+  /** The strongest level's last. */
+  readonly aliases: ModelAlias[][];
+};
+
+/**
+ * Reads all settings. The strongest first: flags, environment variables, the properties file, defaults. Whatever is given
+ * is checked, also where something stronger overrides it. Throws `ConfigError`, whose message never holds a secret.
+ */
+export function loadConfig(from: Partial<ConfigSources> = {}): Config {
+  const sources: ConfigSources = {
+    argv: from.argv ?? process.argv.slice(2),
+    env: from.env ?? process.env,
+    cwd: from.cwd ?? process.cwd(),
+    readFile: from.readFile ?? ((path) => readFileSync(path, 'utf8')),
+  };
+  const flags = readFlags(sources.argv);
+  const [own, others] = readEnvironment(sources.env);
+  const found: Found = { values: new Map(), providers: new Map(), aliases: [] };
+  for (const level of [readConfigFile(flags, sources), others, own, flags.level]) take(level, found, sources);
+  return assemble(found, proxiesOf(sources.env));
+}
+
+function readConfigFile(flags: Flags, sources: ConfigSources): Level {
+  const file = flags.configFile ?? defaultConfigFile;
+  const isOptional = flags.configFile === undefined;
+  const name = isOptional ? file : `${file} (--config)`;
+  const content = read(file, sources, (reason, code) => {
+    if (isOptional && code === 'ENOENT') return;
+    throw new ConfigError(`${name} ${reason}.`);
+  });
+  return content === undefined ? new Map() : readPropertiesFile(content, file);
+}
+
+/** Adds a level to the weaker ones before it. */
+function take(level: Level, found: Found, sources: ConfigSources): void {
+  const aliases = new Map<string, { alias: string; target: string; given: Given }>();
+  for (const [text, given] of level) {
+    const key = parseKey(text);
+    if (key?.type === 'setting') found.values.set(key.key, parseSetting(key.key, given, sources));
+    else if (key?.type === 'provider') takeProvider(key, { text, given, level }, found, sources);
+    else if (key !== undefined) {
+      for (const each of parseAliases(key, given)) {
+        const earlier = aliases.get(each.alias);
+        if (earlier !== undefined) {
+          throw new ConfigError(
+            `${given.name} and ${earlier.given.name} both set the alias ${each.alias}. Remove one.`,
+          );
+        }
+        aliases.set(each.alias, { ...each, given });
+      }
+    }
+  }
+  found.aliases.push([...aliases.values()].map(({ alias, target }) => ({ alias, target })));
+}
+
+function parseSetting(key: SettingKey, given: Given, sources: ConfigSources): unknown {
+  const value = parse<unknown>(settings[key].kind, given, false);
+  // Read once more by who uses it: here only so that a wrong path is named with its source.
+  if (key === 'upstream.ca-file' && value !== undefined) readNamed(given, sources);
+  return value;
+}
+
+function takeProvider(
+  key: Key & { readonly type: 'provider' },
+  from: { readonly text: string; readonly given: Given; readonly level: Level },
+  found: Found,
+  sources: ConfigSources,
+): void {
+  const setting = providerSettings[key.field];
+  const file = from.level.get(`${from.text}-file`);
+  if (setting.secret && !key.isFile && file !== undefined) {
+    throw new ConfigError(`${from.given.name} and ${file.name} are both set. Remove one.`);
+  }
+  const given = key.isFile ? { ...from.given, value: readSecret(from.given, sources) } : from.given;
+  const provider = found.providers.get(key.provider) ?? new Map<ProviderField, unknown>();
+  found.providers.set(key.provider, provider.set(key.field, parse<unknown>(setting.kind, given, setting.secret)));
+}
+
+function parseAliases(key: Key & { readonly type: 'alias' | 'aliases' }, given: Given): readonly ModelAlias[] {
+  if (key.type === 'aliases') return parse(modelSettings.models.kind, given, false);
+  return [{ alias: key.alias, target: parse(modelSettings['models.ALIAS'].kind, given, false) }];
+}
+
+function parse<T>(kind: Kind<T>, given: Given, isSecret: boolean): T {
+  try {
+    return kind.parse(given.value);
+  } catch (error) {
+    if (!(error instanceof BadValue)) throw error;
+    const is = isSecret || error.hidden ? "has a value that it can't have" : `is ${quote(given.value)}`;
+    throw new ConfigError(`${given.name} ${is}: ${error.message}`);
+  }
+}
+
+/** On one line, and not too long for it. */
+function quote(value: string): string {
+  return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);
+}
+
+function readSecret(given: Given, sources: ConfigSources): string {
+  const secret = readNamed(given, sources).trim();
+  if (secret === '') throw new ConfigError(`${given.name} names a file that is empty: ${quote(given.value)}.`);
+  return secret;
+}
+
+/** The content of the file that a setting names. */
+function readNamed(given: Given, sources: ConfigSources): string {
+  const content = read(given.value, sources, (reason) => {
+    throw new ConfigError(`${given.name} names a file that ${reason}: ${quote(given.value)}.`);
+  });
+  return content ?? '';
+}
+
+function read(
+  file: string,
+  sources: ConfigSources,
+  onFailure: (reason: string, code: string | undefined) => void,
+): string | undefined {
+  try {
+    return sources.readFile(resolve(sources.cwd, file));
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : undefined;
+    const reasons = new Map([
+      ['ENOENT', 'does not exist'],
+      ['EISDIR', 'is a folder'],
+      ['EACCES', 'may not be read by this user'],
+    ]);
+    onFailure(reasons.get(code ?? '') ?? `can't be read${code === undefined ? '' : ` (${code})`}`, code);
+    return undefined;
+  }
+}
+
+type Proxies = Pick<UpstreamConfig, 'httpProxy' | 'httpsProxy' | 'noProxy'>;
+
+function proxiesOf(env: ConfigSources['env']): Proxies {
+  const find = (names: readonly string[]): Given | undefined => {
+    const name = names.find((each) => env[each] !== undefined && env[each] !== '');
+    return name === undefined ? undefined : { value: env[name] ?? '', name: `${name} (environment variable)` };
+  };
+  const proxy = (names: readonly string[]): string | undefined => {
+    const given = find(names);
+    // Proxies often carry a password.
+    return given === undefined ? undefined : parse(proxyUrl, given, true);
+  };
+  return {
+    httpProxy: proxy(otherVariables.httpProxy.names),
+    httpsProxy: proxy(otherVariables.httpsProxy.names),
+    noProxy: find(otherVariables.noProxy.names)?.value,
+  };
+}
+
+function assemble(found: Found, proxies: Proxies): Config {
+  const value = <K extends SettingKey>(key: K): ValueOf<(typeof settings)[K]> =>
+    (found.values.has(key) ? found.values.get(key) : settings[key].kind.parse(settings[key].default ?? '')) as ValueOf<
+      (typeof settings)[K]
+    >;
+  return {
+    server: {
+      host: value('server.host'),
+      port: value('server.port'),
+      allowedHosts: value('server.allowed-hosts'),
+      shutdownTimeoutMs: value('server.shutdown-timeout'),
+    },
+    http: {
+      corsOrigins: value('http.cors-origins'),
+      trustProxy: value('http.trust-proxy'),
+      maxBodyBytes: value('http.max-body'),
+      unknownFields: value('http.unknown-fields'),
+      headersTimeoutMs: value('http.headers-timeout'),
+      bodyTimeoutMs: value('http.body-timeout'),
+      idleTimeoutMs: value('http.idle-timeout'),
+    },
+    auth: { mode: value('auth.mode') },
+    store: { type: value('store.type'), default: value('store.default') },
+    memory: { maxThreads: value('memory.max-threads'), maxBytes: value('memory.max-bytes') },
+    sqlite: { path: value('sqlite.path'), synchronous: value('sqlite.synchronous') },
+    context: { maxBytes: value('context.max-bytes') },
+    conversation: { leaseMs: value('conversation.lease') },
+    stream: {
+      keepAliveMs: value('stream.keep-alive'),
+      done: value('stream.done'),
+      obfuscation: value('stream.obfuscation'),
+    },
+    upstream: {
+      connectTimeoutMs: value('upstream.connect-timeout'),
+      headersTimeoutMs: value('upstream.headers-timeout'),
+      idleTimeoutMs: value('upstream.idle-timeout'),
+      timeoutMs: value('upstream.timeout'),
+      maxRetries: value('upstream.max-retries'),
+      maxResponseBytes: value('upstream.max-response'),
+      maxConnections: value('upstream.max-connections'),
+      caFile: value('upstream.ca-file'),
+      ...proxies,
+    },
+    demo: {
+      enabled: value('demo.enabled'),
+      chunkDelayMs: value('demo.chunk-delay'),
+      chunkChars: value('demo.chunk-size'),
+    },
+    providers: new Map([...found.providers].map(([name, fields]) => [name, provider(name, fields)])),
+    defaultProvider: value('default-provider'),
+    models: mergeAliases(found.aliases),
+    log: { level: value('log.level'), content: value('log.content') },
+  };
+}
+
+function provider(name: string, fields: ReadonlyMap<ProviderField, unknown>): ProviderConfig {
+  const value = <F extends ProviderField>(field: F) =>
+    fields.get(field) as ValueOf<(typeof providerSettings)[F]> | undefined;
+  return {
+    name,
+    profile: value('profile'),
+    baseUrl: value('base-url'),
+    apiKey: value('api-key'),
+    headers: value('headers') ?? {},
+  };
+}
+
+/** A stronger level's aliases come first and replace those of the same name. */
+function mergeAliases(levels: readonly (readonly ModelAlias[])[]): readonly ModelAlias[] {
+  const merged = new Map<string, ModelAlias>();
+  for (const each of levels.toReversed().flat()) {
+    if (!merged.has(each.alias)) merged.set(each.alias, each);
+  }
+  return [...merged.values()];
+}

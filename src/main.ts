@@ -1,0 +1,122 @@
+import { existsSync, readFileSync, realpathSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { type Logger, pino } from 'pino';
+import { banner } from './banner.ts';
+import { type Config, ConfigError, loadConfig } from './config.ts';
+import { helpText } from './help.ts';
+import type { RunningServer } from './server.ts';
+
+const exitCodes = { failed: 1, misused: 2, SIGINT: 130, SIGTERM: 143 } as const;
+
+/** A signal that comes again within this time is the same one: npm hands on the Ctrl-C that the terminal also sends. */
+const repeatMs = 250;
+
+/** How long clients that are cut off may take to be told so. */
+const lastWordsMs = 500;
+
+/** The command. Returns when the server runs, or ends the process. `argv` is what follows the command's name. */
+export async function main(argv: readonly string[] = process.argv.slice(2)): Promise<void> {
+  // A reader that goes away (`open-responses | head`) is no reason to stop.
+  process.stdout.on('error', () => {});
+  process.stderr.on('error', () => {});
+  if (argv.includes('--help') || argv.includes('-h')) {
+    process.stdout.write(helpText());
+    return;
+  }
+  if (argv.includes('--version')) {
+    process.stdout.write(`${packageVersion()}\n`);
+    return;
+  }
+  try {
+    const config = loadConfig({ argv: argv[0] === 'serve' ? argv.slice(1) : argv });
+    await serve(config);
+  } catch (error) {
+    process.stderr.write(`open-responses: ${oneLine(startFailure(error))}\n`);
+    process.exit(error instanceof ConfigError ? exitCodes.misused : exitCodes.failed);
+  }
+}
+
+async function serve(config: Config): Promise<void> {
+  const logger = pino({ level: config.log.level }, pino.destination(2));
+  let running: RunningServer | undefined;
+  // Before the start: as the first process of a container this one gets no signal that it has no listener for.
+  stopOnSignals(() => running, logger);
+  surviveDefects(logger);
+  // Loaded only now, so that --help and a wrong flag are answered at once.
+  const { startServer } = await import('./server.ts');
+  running = await startServer(config);
+  const { url, models } = running;
+  process.stdout.write(banner({ version: packageVersion(), url, config: running.config, models }));
+}
+
+/** The first signal ends the server gracefully, a second one at once, whatever is still open. */
+function stopOnSignals(server: () => RunningServer | undefined, logger: Logger): void {
+  let first: { readonly signal: string; readonly atMs: number } | undefined;
+  let exitCode = 0;
+  const stop = (signal: 'SIGINT' | 'SIGTERM'): void => {
+    const nowMs = performance.now();
+    if (first?.signal === signal && nowMs - first.atMs < repeatMs) return;
+    const running = server();
+    if (running === undefined || exitCode !== 0) process.exit(exitCodes[signal]);
+    if (first !== undefined) {
+      exitCode = exitCodes[signal];
+      setTimeout(() => process.exit(exitCode), lastWordsMs);
+    }
+    running.close({ force: first !== undefined }).then(
+      () => process.exit(exitCode),
+      (error: unknown) => {
+        logger.error({ err: error }, 'the server could not be closed in order');
+        process.exit(exitCode === 0 ? exitCodes.failed : exitCode);
+      },
+    );
+    first ??= { signal, atMs: nowMs };
+  };
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, stop);
+}
+
+/**
+ * No request may end the process: everybody else's streams would end with it. A defect that escaped its own request
+ * leaves that request broken at worst, for what is stored changes only by atomic appends in the database. So it is
+ * logged with its cause, and the server goes on.
+ */
+function surviveDefects(logger: Logger): void {
+  process.on('uncaughtException', (error) => logger.error({ err: error }, 'an error that nothing caught'));
+  process.on('unhandledRejection', (reason) => logger.error({ err: reason }, 'a rejection that nothing handled'));
+}
+
+function startFailure(error: unknown): string {
+  if (error instanceof ConfigError) return error.message;
+  if (!(error instanceof Error)) return `The server can't start: ${String(error)}`;
+  const { code, port, address } = error as { code?: unknown; port?: unknown; address?: unknown };
+  switch (code) {
+    case 'EADDRINUSE':
+      return `Port ${port} on ${address} is already in use. Stop what uses it, or choose another with --server.port.`;
+    case 'EADDRNOTAVAIL':
+      return `${address} is no address of this machine. Choose another with --server.host.`;
+    case 'EACCES':
+      if (port !== undefined) return `This user may not listen on port ${port}. Choose another with --server.port.`;
+      break;
+    case 'ENOTFOUND':
+      return `The server can't start: there is no host of the name in server.host (${error.message}).`;
+  }
+  const cause = error.cause instanceof Error ? ` (${error.cause.message})` : '';
+  return `The server can't start: ${error.message}${cause}`;
+}
+
+function oneLine(text: string): string {
+  return text.replaceAll(/\s*[\r\n]+\s*/g, ' ');
+}
+
+function packageVersion(): string {
+  const content: unknown = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+  const isPackage = typeof content === 'object' && content !== null && 'version' in content;
+  return isPackage ? String(content.version) : 'unknown';
+}
+
+/** Whether Node was started with this file. The launcher imports it, and calls main() itself. */
+function isStarted(): boolean {
+  const started = process.argv[1];
+  return started !== undefined && existsSync(started) && realpathSync(started) === fileURLToPath(import.meta.url);
+}
+
+if (isStarted()) await main();

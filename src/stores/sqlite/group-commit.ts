@@ -1,0 +1,66 @@
+import type { DatabaseSync } from 'node:sqlite';
+import { applyWrite } from '../writing.ts';
+import type { Synchronous } from './connection.ts';
+import { isBusy, unavailableReason } from './failures.ts';
+import type { Answer, Outcome, Submission, WriterOperation } from './messages.ts';
+import { SqliteRows } from './rows.ts';
+
+/** A lost lease costs work at most, never data: it need not wait for the disk. */
+const leaseKinds: ReadonlySet<WriterOperation['kind']> = new Set([
+  'acquire_lease',
+  'renew_lease',
+  'release_lease',
+  'ping',
+]);
+
+/** Commits operations in groups, so that many turns share one wait for the disk. */
+export class GroupCommit {
+  readonly #database: DatabaseSync;
+  readonly #synchronous: Synchronous;
+  readonly #rows: SqliteRows;
+
+  constructor(database: DatabaseSync, synchronous: Synchronous) {
+    this.#database = database;
+    this.#synchronous = synchronous;
+    this.#rows = new SqliteRows(database);
+  }
+
+  /** Answers for every submission, once they are committed or refused. Never throws. */
+  commit(group: readonly Submission[]): Answer[] {
+    const isRelaxed = group.every(({ operation }) => leaseKinds.has(operation.kind));
+    const settings = isRelaxed && this.#synchronous === 'full';
+    try {
+      if (settings) this.#database.exec('PRAGMA synchronous = normal');
+      return this.#together(group);
+    } finally {
+      if (settings) this.#database.exec('PRAGMA synchronous = full');
+    }
+  }
+
+  #together(group: readonly Submission[]): Answer[] {
+    try {
+      this.#database.exec('BEGIN IMMEDIATE');
+      const answers = group.map(({ number, operation }): Answer => {
+        const result = operation.kind === 'ping' ? undefined : applyWrite(this.#rows, operation);
+        return { number, outcome: { kind: 'done', result } };
+      });
+      this.#database.exec('COMMIT');
+      return answers;
+    } catch (error) {
+      this.#rollBack();
+      // Whoever holds the lock would keep each of them waiting as long again.
+      if (group.length === 1 || isBusy(error)) return group.map(({ number }) => ({ number, outcome: failure(error) }));
+      return group.flatMap((submission) => this.#together([submission]));
+    }
+  }
+
+  #rollBack(): void {
+    if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
+  }
+}
+
+function failure(error: unknown): Outcome {
+  const reason = unavailableReason(error);
+  if (reason !== undefined) return { kind: 'unavailable', message: `The SQLite database can't serve now: ${reason}` };
+  return { kind: 'failed', message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+}

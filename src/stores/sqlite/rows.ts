@@ -1,0 +1,290 @@
+import type { DatabaseSync, SQLOutputValue, StatementSync } from 'node:sqlite';
+import type { EntryPlace } from '../../store.ts';
+import { indexOf } from '../entry-items.ts';
+import type {
+  Ancestor,
+  EntryRow,
+  IndexedItem,
+  Lease,
+  Order,
+  ReadRows,
+  Stretch,
+  ThreadKind,
+  ThreadRow,
+  WriteRows,
+} from '../rows.ts';
+
+type Columns = Record<string, SQLOutputValue>;
+
+/** Prepared once per connection and text. The texts are constants: values are always bound. */
+class Statements {
+  readonly #database: DatabaseSync;
+  readonly #prepared = new Map<string, StatementSync>();
+
+  constructor(database: DatabaseSync) {
+    this.#database = database;
+  }
+
+  get(sql: string): StatementSync {
+    let statement = this.#prepared.get(sql);
+    if (statement === undefined) {
+      statement = this.#database.prepare(sql);
+      this.#prepared.set(sql, statement);
+    }
+    return statement;
+  }
+}
+
+const entryColumns =
+  'thread, position, tree, is_turn, response_id, status, response, items, input_count, text_bytes, has_references, user, created_at';
+
+const walkFrom = `SELECT ${entryColumns} FROM entries INDEXED BY entries_with_items
+  WHERE tenant = ? AND tree = ? AND thread = ? AND position BETWEEN ? AND ? AND items IS NOT NULL`;
+
+const sql = {
+  thread: `SELECT id, kind, tree, ancestors, continues, conversation_id, metadata, user, created_at
+    FROM threads WHERE tenant = ? AND id = ?`,
+  entry: `SELECT ${entryColumns} FROM entries WHERE tenant = ? AND thread = ? AND position = ?`,
+  entryOfResponse: `SELECT ${entryColumns} FROM entries WHERE tenant = ? AND response_id = ?`,
+  head: 'SELECT position FROM entries WHERE tenant = ? AND thread = ? ORDER BY position DESC LIMIT 1',
+  walkUp: `${walkFrom} ORDER BY position`,
+  walkDown: `${walkFrom} ORDER BY position DESC`,
+  positions: 'SELECT position FROM items WHERE tenant = ? AND id = ? AND thread = ? ORDER BY position DESC',
+  newest: `SELECT thread, position FROM items WHERE tenant = ? AND id = ? AND is_reference = 0
+    ORDER BY sequence DESC LIMIT 1`,
+  insertThread: `INSERT INTO threads
+    (tenant, id, kind, tree, ancestors, continues, conversation_id, metadata, user, created_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+  insertEntry: `INSERT INTO entries
+    (tenant, thread, position, tree, is_turn, response_id, status, response, items, input_count, text_bytes,
+     has_references, user, created_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+  insertItem: 'INSERT INTO items VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
+  setMetadata: 'UPDATE threads SET metadata = ? WHERE tenant = ? AND id = ?',
+  replaceEntry: `UPDATE entries SET response_id = ?, status = ?, response = ?, items = ?, input_count = ?,
+    text_bytes = ?, has_references = ?, user = ? WHERE tenant = ? AND thread = ? AND position = ?`,
+  deleteItem: 'DELETE FROM items WHERE tenant = ? AND id = ? AND thread = ? AND position = ? AND is_reference = ?',
+  deleteEntries: 'DELETE FROM entries WHERE tenant = ? AND thread = ?',
+  deleteThread: 'DELETE FROM threads WHERE tenant = ? AND id = ?',
+  records: 'SELECT id FROM threads WHERE tenant = ? AND conversation_id = ?',
+  threadsOfTree: 'SELECT id FROM threads WHERE tenant = ? AND tree = ?',
+  content: `SELECT 1 FROM entries INDEXED BY entries_with_items
+    WHERE tenant = ? AND tree = ? AND items IS NOT NULL LIMIT 1`,
+  lease: 'SELECT holder, expires_at FROM leases WHERE tenant = ? AND thread = ?',
+  setLease: `INSERT INTO leases VALUES (?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at`,
+  deleteLease: 'DELETE FROM leases WHERE tenant = ? AND thread = ?',
+} as const;
+
+export class SqliteReadRows implements ReadRows {
+  protected readonly statements: Statements;
+
+  constructor(database: DatabaseSync) {
+    this.statements = new Statements(database);
+  }
+
+  thread(tenant: string, id: string): ThreadRow | undefined {
+    const columns = this.statements.get(sql.thread).get(tenant, id);
+    return columns === undefined ? undefined : asThread(columns);
+  }
+
+  entry(tenant: string, place: EntryPlace): EntryRow | undefined {
+    const columns = this.statements.get(sql.entry).get(tenant, place.threadId, place.position);
+    return columns === undefined ? undefined : asEntry(columns);
+  }
+
+  entryOfResponse(tenant: string, responseId: string): EntryRow | undefined {
+    const columns = this.statements.get(sql.entryOfResponse).get(tenant, responseId);
+    return columns === undefined ? undefined : asEntry(columns);
+  }
+
+  head(tenant: string, threadId: string): number {
+    const columns = this.statements.get(sql.head).get(tenant, threadId);
+    return columns === undefined ? -1 : Number(columns['position']);
+  }
+
+  *walk(tenant: string, stretch: Stretch, order: Order): Iterable<EntryRow> {
+    const statement = this.statements.get(order === 'asc' ? sql.walkUp : sql.walkDown);
+    const { tree, threadId, from, to } = stretch;
+    for (const columns of statement.iterate(tenant, tree, threadId, from, to)) yield asEntry(columns);
+  }
+
+  positionsOf(tenant: string, itemId: string, threadId: string): readonly number[] {
+    const found = this.statements.get(sql.positions).all(tenant, itemId, threadId);
+    return found.map((columns) => Number(columns['position']));
+  }
+
+  newest(tenant: string, itemId: string): EntryPlace | undefined {
+    const columns = this.statements.get(sql.newest).get(tenant, itemId);
+    if (columns === undefined) return undefined;
+    return { threadId: String(columns['thread']), position: Number(columns['position']) };
+  }
+}
+
+/** Expects a transaction around each operation: what a failure leaves half done is rolled back. */
+export class SqliteRows extends SqliteReadRows implements WriteRows {
+  append(
+    tenant: string,
+    thread: ThreadRow | undefined,
+    entry: EntryRow | undefined,
+    index: readonly IndexedItem[],
+  ): boolean {
+    if (thread !== undefined && !this.#insertThread(tenant, thread)) return false;
+    if (entry === undefined) return true;
+    const sequence = this.#insertEntry(tenant, entry);
+    if (sequence === undefined) {
+      if (thread !== undefined) this.statements.get(sql.deleteThread).run(tenant, thread.id);
+      return false;
+    }
+    const insert = this.statements.get(sql.insertItem);
+    for (const { id, isReference } of index) {
+      insert.run(tenant, id, entry.threadId, entry.position, Number(isReference), sequence);
+    }
+    return true;
+  }
+
+  setMetadata(tenant: string, threadId: string, metadataJson: string): void {
+    this.statements.get(sql.setMetadata).run(metadataJson, tenant, threadId);
+  }
+
+  replaceEntry(tenant: string, entry: EntryRow, removed: readonly IndexedItem[]): void {
+    this.#unindex(tenant, entry, removed);
+    this.statements
+      .get(sql.replaceEntry)
+      .run(
+        entry.responseId ?? null,
+        entry.status ?? null,
+        entry.responseJson ?? null,
+        entry.itemsJson ?? null,
+        entry.inputCount,
+        entry.textBytes,
+        Number(entry.hasReferences),
+        entry.user ?? null,
+        tenant,
+        entry.threadId,
+        entry.position,
+      );
+  }
+
+  removeThread(tenant: string, threadId: string): void {
+    const row = this.thread(tenant, threadId);
+    if (row === undefined) return;
+    const all = { threadId, tree: row.tree, from: 0, to: Number.MAX_SAFE_INTEGER, inputOnly: false };
+    for (const entry of this.walk(tenant, all, 'asc')) this.#unindex(tenant, entry, indexOf(entry));
+    this.statements.get(sql.deleteEntries).run(tenant, threadId);
+    this.statements.get(sql.deleteLease).run(tenant, threadId);
+    this.statements.get(sql.deleteThread).run(tenant, threadId);
+  }
+
+  recordsOf(tenant: string, conversationId: string): readonly string[] {
+    return this.statements
+      .get(sql.records)
+      .all(tenant, conversationId)
+      .map((columns) => String(columns['id']));
+  }
+
+  threadsOf(tenant: string, tree: string): readonly string[] {
+    return this.statements
+      .get(sql.threadsOfTree)
+      .all(tenant, tree)
+      .map((columns) => String(columns['id']));
+  }
+
+  hasContent(tenant: string, tree: string): boolean {
+    return this.statements.get(sql.content).get(tenant, tree) !== undefined;
+  }
+
+  lease(tenant: string, threadId: string): Lease | undefined {
+    const columns = this.statements.get(sql.lease).get(tenant, threadId);
+    if (columns === undefined) return undefined;
+    return { holder: String(columns['holder']), expiresAt: Number(columns['expires_at']) };
+  }
+
+  setLease(tenant: string, threadId: string, lease: Lease | undefined): void {
+    if (lease === undefined) this.statements.get(sql.deleteLease).run(tenant, threadId);
+    else this.statements.get(sql.setLease).run(tenant, threadId, lease.holder, lease.expiresAt);
+  }
+
+  #insertThread(tenant: string, row: ThreadRow): boolean {
+    const { changes } = this.statements
+      .get(sql.insertThread)
+      .run(
+        tenant,
+        row.id,
+        row.kind,
+        row.tree,
+        JSON.stringify(row.ancestors),
+        row.continues ?? null,
+        row.conversationId ?? null,
+        row.metadataJson ?? null,
+        row.user?.toWellFormed() ?? null,
+        row.createdAt,
+      );
+    return changes === 1;
+  }
+
+  #insertEntry(tenant: string, row: EntryRow): number | bigint | undefined {
+    const { changes, lastInsertRowid } = this.statements
+      .get(sql.insertEntry)
+      .run(
+        tenant,
+        row.threadId,
+        row.position,
+        row.tree,
+        Number(row.isTurn),
+        row.responseId ?? null,
+        row.status ?? null,
+        row.responseJson ?? null,
+        row.itemsJson ?? null,
+        row.inputCount,
+        row.textBytes,
+        Number(row.hasReferences),
+        row.user ?? null,
+        row.createdAt,
+      );
+    return changes === 1 ? lastInsertRowid : undefined;
+  }
+
+  #unindex(tenant: string, entry: EntryRow, items: readonly IndexedItem[]): void {
+    const remove = this.statements.get(sql.deleteItem);
+    for (const { id, isReference } of items) {
+      remove.run(tenant, id, entry.threadId, entry.position, Number(isReference));
+    }
+  }
+}
+
+function asThread(columns: Columns): ThreadRow {
+  return {
+    id: String(columns['id']),
+    kind: String(columns['kind']) as ThreadKind,
+    tree: String(columns['tree']),
+    ancestors: JSON.parse(String(columns['ancestors'])) as Ancestor[],
+    continues: text(columns['continues']),
+    conversationId: text(columns['conversation_id']),
+    metadataJson: text(columns['metadata']),
+    user: text(columns['user']),
+    createdAt: Number(columns['created_at']),
+  };
+}
+
+function asEntry(columns: Columns): EntryRow {
+  return {
+    threadId: String(columns['thread']),
+    position: Number(columns['position']),
+    tree: String(columns['tree']),
+    isTurn: columns['is_turn'] === 1,
+    responseId: text(columns['response_id']),
+    status: text(columns['status']),
+    responseJson: text(columns['response']),
+    itemsJson: text(columns['items']),
+    inputCount: Number(columns['input_count']),
+    textBytes: Number(columns['text_bytes']),
+    hasReferences: columns['has_references'] === 1,
+    user: text(columns['user']),
+    createdAt: Number(columns['created_at']),
+  };
+}
+
+function text(value: SQLOutputValue | undefined): string | undefined {
+  return typeof value === 'string' ? value : undefined;
+}

@@ -1,0 +1,103 @@
+import type { DatabaseSync } from 'node:sqlite';
+
+/** Marks the file as ours, "OpRs": another application's database is never written to. */
+const applicationId = 0x4f705273;
+
+/** Each runs once, in order; what was released is never changed, only added to. */
+const migrations: readonly string[] = [
+  `
+  CREATE TABLE threads (
+    tenant TEXT NOT NULL,
+    id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    tree TEXT NOT NULL,
+    ancestors TEXT NOT NULL,
+    continues TEXT,
+    conversation_id TEXT,
+    metadata TEXT,
+    user TEXT,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    PRIMARY KEY (tenant, id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX threads_by_tree ON threads (tenant, tree);
+  CREATE INDEX threads_by_conversation ON threads (tenant, conversation_id) WHERE conversation_id IS NOT NULL;
+
+  CREATE TABLE entries (
+    sequence INTEGER PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    thread TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    tree TEXT NOT NULL,
+    is_turn INTEGER NOT NULL,
+    response_id TEXT,
+    status TEXT,
+    input_count INTEGER NOT NULL,
+    text_bytes INTEGER NOT NULL,
+    has_references INTEGER NOT NULL,
+    user TEXT,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    response TEXT,
+    items TEXT,
+    UNIQUE (tenant, thread, position)
+  ) STRICT;
+  CREATE UNIQUE INDEX entries_by_response ON entries (tenant, response_id) WHERE response_id IS NOT NULL;
+  CREATE INDEX entries_with_items ON entries (tenant, tree, thread, position) WHERE items IS NOT NULL;
+
+  CREATE TABLE items (
+    tenant TEXT NOT NULL,
+    id TEXT NOT NULL,
+    thread TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    is_reference INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    PRIMARY KEY (tenant, id, thread, position, is_reference)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE leases (
+    tenant TEXT NOT NULL,
+    thread TEXT NOT NULL,
+    holder TEXT NOT NULL,
+    expires_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, thread)
+  ) STRICT, WITHOUT ROWID;
+  `,
+];
+
+export const schemaVersion = migrations.length;
+
+/** The database can't be used by this program, now or later; the message is for the operator. */
+export class UnusableDatabase extends Error {
+  override readonly name = 'UnusableDatabase';
+}
+
+/** Brings the schema up to date. Processes that start at once wait for each other, and all but one find it done. */
+export function migrate(database: DatabaseSync, path: string): void {
+  database.exec('BEGIN IMMEDIATE');
+  try {
+    const version = pragma(database, 'user_version');
+    if (version > schemaVersion) {
+      throw new UnusableDatabase(
+        `${path} was written by a newer release: its schema has version ${version}, this release knows ${schemaVersion}`,
+      );
+    }
+    const tables = database.prepare('SELECT count(*) AS count FROM sqlite_schema').get()?.['count'];
+    const isOurs = pragma(database, 'application_id') === applicationId;
+    if (!isOurs && (version > 0 || tables !== 0)) {
+      throw new UnusableDatabase(`${path} is the database of another application`);
+    }
+    for (const migration of migrations.slice(version)) database.exec(migration);
+    if (version < schemaVersion) {
+      database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${schemaVersion}`);
+    }
+    database.exec('COMMIT');
+  } catch (error) {
+    if (database.isTransaction) database.exec('ROLLBACK');
+    throw error;
+  }
+}
+
+function pragma(database: DatabaseSync, name: string): number {
+  return Number(database.prepare(`PRAGMA ${name}`).get()?.[name]);
+}

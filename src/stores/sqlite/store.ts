@@ -1,0 +1,99 @@
+import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import type { DatabaseSync } from 'node:sqlite';
+import type { Store } from '../../store.ts';
+import { StoreUnavailable } from '../../store.ts';
+import type { ReadRows } from '../rows.ts';
+import type { Backend } from '../store-over-rows.ts';
+import { storeOverRows } from '../store-over-rows.ts';
+import type { WriteOperation, WriteResults } from '../writing.ts';
+import type { Synchronous } from './connection.ts';
+import { openForReading } from './connection.ts';
+import { asUnavailable } from './failures.ts';
+import { SqliteReadRows } from './rows.ts';
+import { UnusableDatabase } from './schema.ts';
+import { WriteQueue } from './write-queue.ts';
+
+export type SqliteStoreOptions = {
+  readonly path: string;
+  /** `full`: what was answered survives the loss of power. `normal`: it survives the death of the process. */
+  readonly synchronous: Synchronous;
+  readonly now: () => number;
+};
+
+/** What may wait for the writer. */
+const queueLimits = { maxOperations: 10_000, maxBytes: 256 * 1024 * 1024 };
+
+/**
+ * Keeps everything in one SQLite file, which several processes may share. Rejects with `UnusableDatabase` where the file
+ * is not for this program, with `StoreUnavailable` where it can't be opened now.
+ */
+export async function createSqliteStore(options: SqliteStoreOptions): Promise<Store> {
+  if (options.path === '' || options.path.startsWith(':memory:')) {
+    throw new UnusableDatabase('The SQLite store needs a file; for a store in memory choose the type `in-memory`');
+  }
+  const path = resolve(options.path);
+  createFile(path);
+  const queue = new WriteQueue({ path, synchronous: options.synchronous }, queueLimits);
+  // The writer migrates before it answers: whoever reads afterwards finds the tables.
+  await queue.submit({ kind: 'ping' });
+  return storeOverRows(new SqliteBackend(openForReading(path), queue, options.now));
+}
+
+/** Conversations are nobody else's business on this machine. SQLite gives its other files the mode of the first. */
+function createFile(path: string): void {
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    closeSync(openSync(path, 'a', 0o600));
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new StoreUnavailable(`The SQLite database can't be created: ${reason}`, { cause });
+  }
+}
+
+class SqliteBackend implements Backend {
+  readonly now: () => number;
+  readonly #reader: DatabaseSync;
+  readonly #rows: ReadRows;
+  readonly #queue: WriteQueue;
+
+  constructor(reader: DatabaseSync, queue: WriteQueue, now: () => number) {
+    this.#reader = reader;
+    this.#rows = new SqliteReadRows(reader);
+    this.#queue = queue;
+    this.now = now;
+  }
+
+  /** In the caller's own thread: readers never wait for the writer, and a context need not be copied between threads. */
+  async read<T>(reading: (rows: ReadRows) => T): Promise<T> {
+    if (!this.#reader.isOpen) throw new StoreUnavailable('The store is closed');
+    try {
+      // One state of the database for all of it: a head must not be newer than the items read before it.
+      this.#reader.exec('BEGIN');
+      return reading(this.#rows);
+    } catch (error) {
+      throw asUnavailable(error);
+    } finally {
+      if (this.#reader.isTransaction) this.#reader.exec('COMMIT');
+    }
+  }
+
+  async write<Operation extends WriteOperation>(operation: Operation): Promise<WriteResults[Operation['kind']]> {
+    return (await this.#queue.submit(operation)) as WriteResults[Operation['kind']];
+  }
+
+  hold(): () => void {
+    return () => undefined;
+  }
+
+  async ping(): Promise<void> {
+    await this.read((rows) => rows.thread('', ''));
+    await this.#queue.submit({ kind: 'ping' });
+  }
+
+  async close(): Promise<void> {
+    // The last to close cleans the log up: that had better be the writer's thread.
+    if (this.#reader.isOpen) this.#reader.close();
+    await this.#queue.close();
+  }
+}
