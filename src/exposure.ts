@@ -22,10 +22,14 @@ export async function refuseOpenSpending(
   if (isDemoOn) throw new ConfigError(`${where}, but 'demo' needs no key: anybody could use it. ${ways}`);
   for (const provider of providers.values()) {
     if (provider.hasOwnKey) {
-      throw new ConfigError(`${where}, but the provider '${provider.name}' has a key of the server's: anybody could spend it. ${ways}`);
+      throw new ConfigError(
+        `${where}, but the provider '${provider.name}' has a key of the server's: anybody could spend it. ${ways}`,
+      );
     }
     if (provider.isConfigured && !provider.isRemote && (await answersAnybody(provider))) {
-      throw new ConfigError(`${where}, but the provider '${provider.name}' answers without a key: anybody could use it. ${ways}`);
+      throw new ConfigError(
+        `${where}, but the provider '${provider.name}' answers without a key: anybody could use it. ${ways}`,
+      );
     }
   }
 }

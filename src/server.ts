@@ -2,6 +2,7 @@ import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { type Logger, pino } from 'pino';
 import type { Config } from './config.ts';
+import { ConfigError } from './config-error.ts';
 import { type Caller, Engine, type EngineDeps } from './engine/engine.ts';
 import { ApiError } from './errors.ts';
 import { refuseOpenSpending, refuseOwnAddress } from './exposure.ts';
@@ -44,7 +45,7 @@ const openAfterMs = 10_000;
 export async function startServer(config: Config): Promise<RunningServer> {
   const logger = createLogger(config);
   const serverId = mintId('run');
-  const client = createDispatcher(config.upstream);
+  const client = createClient(config);
   const providers = createProviders(config, { dispatcher: client.dispatcher, logger, serverId });
   const isLoopback = isLoopbackName(config.server.host);
   const isDemoOn = config.demo.enabled ?? (isLoopback || config.auth.mode === 'none');
@@ -68,7 +69,8 @@ export async function startServer(config: Config): Promise<RunningServer> {
     validation: { unknownFields: config.http.unknownFields },
     stream: config.stream,
     logsContent: config.log.content,
-    requireProven: isLoopback || config.auth.mode === 'none' ? async () => {} : proving(book, providers, defaultProvider),
+    requireProven:
+      isLoopback || config.auth.mode === 'none' ? async () => {} : proving(book, providers, defaultProvider),
     isReady: () => !state.isStopping,
   };
   const rules = {
@@ -98,6 +100,16 @@ export async function startServer(config: Config): Promise<RunningServer> {
 function createLogger(config: Config): Logger {
   const redact = { paths: ['req.headers.authorization', 'headers.authorization', '*.apiKey'], censor: '[redacted]' };
   return pino({ level: config.log.level, redact }, pino.destination(2));
+}
+
+/** @throws ConfigError where the file of further certificate authorities is none. */
+function createClient(config: Config): HttpClient {
+  try {
+    return createDispatcher(config.upstream);
+  } catch (error) {
+    if (config.upstream.caFile === undefined) throw error;
+    throw new ConfigError(`open-responses.upstream.ca-file: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 function createStore(config: Config): Promise<Store> | Store {
@@ -173,7 +185,8 @@ type Closing = {
 
 function closing({ app, store, client, engine, state, timeoutMs }: Closing): RunningServer['close'] {
   let done: Promise<void> | undefined;
-  const stopRuns = () => engine.runs.stopAll(new ApiError('unavailable', 'The server is stopping.', { retryAfterMs: 1_000 }));
+  const stopRuns = () =>
+    engine.runs.stopAll(new ApiError('unavailable', 'The server is stopping.', { retryAfterMs: 1_000 }));
   const close = async (): Promise<void> => {
     // The listener stays for a while: whoever comes now is told to come back, not left without an answer.
     app.server.closeIdleConnections();

@@ -21,6 +21,4 @@ export const retrieveQuerySchema = z.strictObject({
   include_obfuscation: z.enum(['true', 'false']).optional(),
 });
 
-export const noQuerySchema = z.strictObject({});
-
 export type ListQuery = z.infer<typeof listQuerySchema>;

@@ -1,4 +1,3 @@
-import type { Item } from './items.ts';
 import type { JsonObject, Metadata } from './primitives.ts';
 import type { FunctionToolEcho, ToolChoice } from './tools.ts';
 
@@ -56,6 +55,3 @@ export type ResponseOutcome = {
   readonly model: string;
   readonly usage: Usage | null;
 };
-
-/** A response as clients see it: the 31 keys of the Open Responses standard and OpenAI's own (contract §2). */
-export type ResponseResource = ResponseEcho & ResponseOutcome & { readonly output: readonly Item[] };

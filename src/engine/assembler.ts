@@ -3,14 +3,7 @@ import type { ApiError } from '../errors.ts';
 import { type MintId, maxCallIdLength } from '../ids.ts';
 import type { ModelEnd, ModelEvent } from '../model.ts';
 import type { EncodedItem } from '../store.ts';
-import {
-  type EventSink,
-  EventWriter,
-  OpenCall,
-  type OpenItem,
-  OpenMessage,
-  OpenReasoning,
-} from './output-items.ts';
+import { type EventSink, EventWriter, OpenCall, type OpenItem, OpenMessage, OpenReasoning } from './output-items.ts';
 import type { Snapshot } from './snapshot.ts';
 
 export type AssemblerOptions = {
@@ -82,7 +75,7 @@ export class Assembler {
       case 'start':
         return;
       default:
-        return unreachable(event);
+        unreachable(event);
     }
   }
 
@@ -164,8 +157,7 @@ export class Assembler {
   #freeCallId(given: string | undefined): string {
     const { takenCallIds, mintId } = this.#options;
     const isUsable = given !== undefined && given !== '' && given.length <= maxCallIdLength;
-    const callId =
-      isUsable && !takenCallIds.has(given) && !this.#callIds.has(given) ? given : mintId('call');
+    const callId = isUsable && !takenCallIds.has(given) && !this.#callIds.has(given) ? given : mintId('call');
     this.#callIds.add(callId);
     return callId;
   }
@@ -215,4 +207,3 @@ function isUnfinishedCall(item: OpenItem): boolean {
 function unreachable(event: never): never {
   throw new Error(`unknown model event ${JSON.stringify(event)}`);
 }
-

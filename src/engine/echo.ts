@@ -31,7 +31,9 @@ export function echoOf(request: CreateResponse, facts: EchoFacts): ResponseEcho 
     previous_response_id: request.previous_response_id ?? null,
     prompt_cache_key: request.prompt_cache_key ?? null,
     ...(request.prompt_cache_retention == null ? {} : { prompt_cache_retention: request.prompt_cache_retention }),
-    ...(request.prompt_cache_options == null ? {} : { prompt_cache_options: withoutNulls(request.prompt_cache_options) }),
+    ...(request.prompt_cache_options == null
+      ? {}
+      : { prompt_cache_options: withoutNulls(request.prompt_cache_options) }),
     reasoning: reasoningEcho(request.reasoning),
     safety_identifier: request.safety_identifier ?? null,
     service_tier: tier == null || tier === 'auto' ? 'default' : tier,

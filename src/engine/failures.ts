@@ -45,7 +45,7 @@ const howToStore =
 export function asRunError(thrown: unknown): ApiError {
   if (thrown instanceof ApiError) return thrown;
   if (thrown instanceof StoreUnavailable) {
-    return new ApiError('unavailable', 'The store can’t serve this request now. Please retry shortly.', {
+    return new ApiError('unavailable', 'The store is unavailable. Please retry shortly.', {
       cause: thrown,
       retryAfterMs: storeRetryMs,
     });

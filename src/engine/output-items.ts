@@ -1,5 +1,5 @@
+import type { FunctionCallItem, ItemStatus, MessageItem, ReasoningItem } from '../api/items.ts';
 import type { LogProb } from '../api/parts.ts';
-import type { ItemStatus, FunctionCallItem, MessageItem, ReasoningItem } from '../api/items.ts';
 import type { EncodedItem } from '../store.ts';
 
 /** Takes one event, its JSON text whole but for framing. Called in order, synchronously. */

@@ -16,7 +16,11 @@ export type Paired = {
   readonly leftOut: number;
 };
 
-type Call = { readonly item: FunctionCallItem; output: FunctionCallOutputItem | undefined; readonly mustBeAnswered: boolean };
+type Call = {
+  readonly item: FunctionCallItem;
+  output: FunctionCallOutputItem | undefined;
+  readonly mustBeAnswered: boolean;
+};
 
 /**
  * Joins calls and outputs by `call_id`. An output belongs to the nearest unanswered call before it: some vendors use the

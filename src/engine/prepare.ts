@@ -1,6 +1,6 @@
 import type { CreateResponse } from '../api/create-response.ts';
 import type { Item } from '../api/items.ts';
-import { ApiError, invalidRequest } from '../errors.ts';
+import { type ApiError, invalidRequest } from '../errors.ts';
 import type { Model, ModelCall } from '../model.ts';
 import type { Context, ContextEntry, EntryPlace } from '../store.ts';
 import { echoOf } from './echo.ts';
@@ -172,7 +172,11 @@ function callOf(plan: Plan, items: readonly Item[], deps: EngineDeps): ModelCall
 function checkFeatures(request: CreateResponse, model: Model): void {
   const { features } = model;
   const refuse = (param: string): never => {
-    throw invalidRequest(`\`${param}\` is not supported with the model '${request.model}'.`, param, 'unsupported_value');
+    throw invalidRequest(
+      `\`${param}\` is not supported with the model '${request.model}'.`,
+      param,
+      'unsupported_value',
+    );
   };
   if (!features.logprobs && (request.top_logprobs ?? 0) > 0) refuse('top_logprobs');
   if (!features.logprobs && request.include?.includes('message.output_text.logprobs') === true) refuse('include');

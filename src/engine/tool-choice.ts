@@ -35,7 +35,10 @@ export function planTools(request: Pick<CreateResponse, 'tools' | 'tool_choice'>
   }
 }
 
-function allowedTool(tools: readonly FunctionTool[], named: { type: string; name?: string | null | undefined }): FunctionTool {
+function allowedTool(
+  tools: readonly FunctionTool[],
+  named: { type: string; name?: string | null | undefined },
+): FunctionTool {
   if (named.type !== 'function' || typeof named.name !== 'string') throw notOffered(named.type);
   return find(tools, named.name);
 }

@@ -100,10 +100,14 @@ function viaOf(request: FastifyRequest, serverId: string): string[] {
   if (header === undefined) return [];
   const via = header.split(',').map((id) => id.trim());
   if (via.includes(serverId) || via.length >= maxVia) {
-    throw new ApiError('loop', 'This call came back to a server that it has already passed: check the providers’ addresses.', {
-      code: 'loop_detected',
-      shouldRetry: false,
-    });
+    throw new ApiError(
+      'loop',
+      'This call came back to a server that it has already passed: check the addresses of its providers.',
+      {
+        code: 'loop_detected',
+        shouldRetry: false,
+      },
+    );
   }
   return via;
 }

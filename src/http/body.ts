@@ -13,7 +13,9 @@ const maxDepth = 256;
  */
 export function acceptJson(app: FastifyInstance, maxBytes: number): void {
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser(/^application\/json\s*(?:;|$)/i, (request: FastifyRequest, payload: Readable) => readJson(request, payload, maxBytes));
+  app.addContentTypeParser(/^application\/json\s*(?:;|$)/i, (request: FastifyRequest, payload: Readable) =>
+    readJson(request, payload, maxBytes),
+  );
   app.addContentTypeParser('*', async (request: FastifyRequest, payload: Readable) => {
     payload.resume();
     if (request.method === 'GET' || request.method === 'DELETE' || request.method === 'HEAD') return undefined;

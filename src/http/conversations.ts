@@ -7,7 +7,11 @@ import { requireBody } from './body.ts';
 import { checked, type HttpContext, pathParam } from './context.ts';
 import { listOf, listPage } from './lists.ts';
 
-export async function createConversation(request: FastifyRequest, reply: FastifyReply, context: HttpContext): Promise<unknown> {
+export async function createConversation(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  context: HttpContext,
+): Promise<unknown> {
   const body = checked(createConversationSchema, request.body ?? {}, context);
   const caller = context.callerOf(request);
   await context.requireProven(caller);
@@ -15,14 +19,22 @@ export async function createConversation(request: FastifyRequest, reply: Fastify
   return reply.send(await conversations.createConversation(caller.tenant, wanted, context.deps));
 }
 
-export async function retrieveConversation(request: FastifyRequest, reply: FastifyReply, context: HttpContext): Promise<unknown> {
+export async function retrieveConversation(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  context: HttpContext,
+): Promise<unknown> {
   const id = pathParam(request, 'conversation_id');
   const found = await context.store.getConversation(context.callerOf(request).tenant, id);
   if (found === undefined) throw conversationNotFound(id);
   return reply.send(conversations.conversationResource(found));
 }
 
-export async function updateConversation(request: FastifyRequest, reply: FastifyReply, context: HttpContext): Promise<unknown> {
+export async function updateConversation(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  context: HttpContext,
+): Promise<unknown> {
   const body = checked(updateConversationSchema, requireBody(request), context);
   const id = pathParam(request, 'conversation_id');
   const updated = await context.store.updateConversation(context.callerOf(request).tenant, id, body.metadata);
@@ -30,7 +42,11 @@ export async function updateConversation(request: FastifyRequest, reply: Fastify
   return reply.send(conversations.conversationResource(updated));
 }
 
-export async function deleteConversation(request: FastifyRequest, reply: FastifyReply, context: HttpContext): Promise<unknown> {
+export async function deleteConversation(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  context: HttpContext,
+): Promise<unknown> {
   const id = pathParam(request, 'conversation_id');
   const { tenant } = context.callerOf(request);
   const wasDeleted = await context.store.deleteConversation(tenant, id);
@@ -39,7 +55,11 @@ export async function deleteConversation(request: FastifyRequest, reply: Fastify
   return reply.send({ id, object: 'conversation.deleted', deleted: true });
 }
 
-export async function createItems(request: FastifyRequest, reply: FastifyReply, context: HttpContext): Promise<unknown> {
+export async function createItems(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  context: HttpContext,
+): Promise<unknown> {
   checked(includeQuerySchema, request.query, context);
   const body = checked(createItemsSchema, requireBody(request), context);
   const caller = context.callerOf(request);
@@ -57,7 +77,11 @@ export async function listItems(request: FastifyRequest, reply: FastifyReply, co
   return reply.send(listPage(page, query));
 }
 
-export async function retrieveItem(request: FastifyRequest, reply: FastifyReply, context: HttpContext): Promise<unknown> {
+export async function retrieveItem(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  context: HttpContext,
+): Promise<unknown> {
   checked(includeQuerySchema, request.query, context);
   const id = pathParam(request, 'conversation_id');
   const itemId = pathParam(request, 'item_id');

@@ -8,7 +8,11 @@ export async function listModels(request: FastifyRequest, reply: FastifyReply, c
 }
 
 /** The id may contain `/` (contract §1). */
-export async function retrieveModel(request: FastifyRequest, reply: FastifyReply, context: HttpContext): Promise<unknown> {
+export async function retrieveModel(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  context: HttpContext,
+): Promise<unknown> {
   const id = pathParam(request, '*');
   const models = await context.models.list(context.callerOf(request));
   const found = models.find((model) => model.id === id);

@@ -11,7 +11,11 @@ import { writeError } from './errors.ts';
 import { listPage } from './lists.ts';
 import { SseStream } from './sse.ts';
 
-export async function createResponse(request: FastifyRequest, reply: FastifyReply, context: HttpContext): Promise<unknown> {
+export async function createResponse(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  context: HttpContext,
+): Promise<unknown> {
   const body = checked(createResponseSchema, requireBody(request), context);
   if (context.logsContent) request.log.info({ body }, 'request body');
   const caller = context.callerOf(request);
@@ -72,7 +76,11 @@ function headersOf(reply: FastifyReply): Record<string, string> {
   return headers;
 }
 
-export async function retrieveResponse(request: FastifyRequest, reply: FastifyReply, context: HttpContext): Promise<unknown> {
+export async function retrieveResponse(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  context: HttpContext,
+): Promise<unknown> {
   const query = checked(retrieveQuerySchema, request.query, context);
   if (query.stream === 'true') {
     throw invalidRequest(
@@ -87,7 +95,11 @@ export async function retrieveResponse(request: FastifyRequest, reply: FastifyRe
   return sendJson(reply, withOutput(stored.responseJson, JSON.stringify(stored.output)));
 }
 
-export async function deleteResponse(request: FastifyRequest, reply: FastifyReply, context: HttpContext): Promise<unknown> {
+export async function deleteResponse(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  context: HttpContext,
+): Promise<unknown> {
   checked(includeQuerySchema, request.query, context);
   const id = pathParam(request, 'response_id');
   const wasDeleted = await context.store.deleteResponse(context.callerOf(request).tenant, id);
@@ -95,7 +107,11 @@ export async function deleteResponse(request: FastifyRequest, reply: FastifyRepl
   return reply.send({ id, object: 'response', deleted: true });
 }
 
-export async function listInputItems(request: FastifyRequest, reply: FastifyReply, context: HttpContext): Promise<unknown> {
+export async function listInputItems(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  context: HttpContext,
+): Promise<unknown> {
   const query = checked(listQuerySchema, request.query, context);
   const id = pathParam(request, 'response_id');
   const view = { kind: 'input_of', responseId: id } as const;

@@ -12,9 +12,14 @@ export function unknownRoute(
 ): { error: ApiError; allow: string | undefined } {
   const path = pathOf(request.url);
   const name = `${request.method} ${path.slice(0, 200)}`;
-  const methods = absent.has(name) ? [] : routes.filter((route) => matches(route.path, path)).map((route) => route.method);
+  const methods = absent.has(name)
+    ? []
+    : routes.filter((route) => matches(route.path, path)).map((route) => route.method);
   if (methods.length === 0) {
-    return { error: new ApiError('not_found', `Unknown request URL: ${name}.`, { code: 'unknown_url' }), allow: undefined };
+    return {
+      error: new ApiError('not_found', `Unknown request URL: ${name}.`, { code: 'unknown_url' }),
+      allow: undefined,
+    };
   }
   const allow = [...new Set(methods)].join(', ');
   const error = new ApiError('method_not_allowed', `Not allowed: ${name}. Allowed: ${allow}.`, {

@@ -67,7 +67,8 @@ export class Catalog implements ModelCatalog, ModelLister {
     const own: ModelResource[] = [];
     if (chooser.provider === undefined) {
       if (demo !== undefined) own.push(this.#resource(demoName, demoName));
-      for (const [alias, target] of this.#exact) own.push(this.#resource(alias, this.#targetOf(target)?.provider ?? ''));
+      for (const [alias, target] of this.#exact)
+        own.push(this.#resource(alias, this.#targetOf(target)?.provider ?? ''));
     } else if (chooser.provider === demoName && demo !== undefined) {
       return [this.#resource(demoName, demoName)];
     }
@@ -93,7 +94,7 @@ export class Catalog implements ModelCatalog, ModelLister {
     for (const provider of providers.values()) {
       const isDefault = provider.name === defaultProvider;
       const name = isDefault ? `any other name, and ${provider.name}/MODEL` : `${provider.name}/MODEL`;
-      const key = provider.hasOwnKey ? 'with the server’s key' : 'with the client’s own key';
+      const key = provider.hasOwnKey ? "with the server's key" : "with the client's own key";
       lines.push(`${name}: ${provider.baseUrl}, ${key}`);
     }
     return lines;
@@ -103,7 +104,11 @@ export class Catalog implements ModelCatalog, ModelLister {
     if (chooser.provider !== undefined) {
       const provider = chooser.provider.toLowerCase();
       if (!this.#hasProvider(provider)) {
-        throw invalidRequest(`There is no provider '${provider.slice(0, 100)}'.`, 'x-model-provider', 'model_not_found');
+        throw invalidRequest(
+          `There is no provider '${provider.slice(0, 100)}'.`,
+          'x-model-provider',
+          'model_not_found',
+        );
       }
       return { provider, name };
     }
@@ -141,7 +146,8 @@ export class Catalog implements ModelCatalog, ModelLister {
 
   /** A vendor that nobody configured is only there for those who bring a key for it. */
   #needsKey(name: string, provider: Provider, chooser: ModelChooser): ApiError {
-    const isNamed = chooser.provider !== undefined || name.startsWith(`${provider.name}/`) || name.startsWith(`${provider.name}@`);
+    const isNamed =
+      chooser.provider !== undefined || name.startsWith(`${provider.name}/`) || name.startsWith(`${provider.name}@`);
     if (!isNamed) return modelNotFound(name);
     return new ApiError(
       'unauthorized',

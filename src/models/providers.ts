@@ -2,7 +2,7 @@ import type { Dispatcher } from 'undici';
 import type { Config, ProviderConfig } from '../config.ts';
 import { ConfigError } from '../config-error.ts';
 import type { Model } from '../model.ts';
-import { type Logger } from './chat-completions/call.ts';
+import type { Logger } from './chat-completions/call.ts';
 import { listUpstreamModels, type UpstreamModels } from './chat-completions/list-models.ts';
 import { createChatCompletionsModel } from './chat-completions/model.ts';
 import { type Profile, profileFor, profiles } from './profiles.ts';

@@ -28,7 +28,9 @@ describe.each(storeTypes)('state rules on %s', (store) => {
     for (const wanted of [true, false]) {
       expect((await server.respond({ model, input: 'x', store: wanted })).store).toBe(wanted);
       const { events } = await server.stream({ model, input: 'x', store: wanted });
-      const snapshots = events.flatMap((event) => (event.data.response === undefined ? [] : [event.data.response.store]));
+      const snapshots = events.flatMap((event) =>
+        event.data.response === undefined ? [] : [event.data.response.store],
+      );
       expect(snapshots).toEqual([wanted, wanted, wanted]);
     }
   });

@@ -16,10 +16,22 @@ async function newConversation(server: TestServer, items: object[] = []): Promis
 
 describe.each(storeTypes)('state rules on %s', (store) => {
   it.each([
-    ['an output that answers nothing', [user('x'), output('call_9')], 'No tool call found for function call output with call_id call_9.'],
-    ['an output before its call', [output('call_9'), call('call_9')], 'No tool call found for function call output with call_id call_9.'],
+    [
+      'an output that answers nothing',
+      [user('x'), output('call_9')],
+      'No tool call found for function call output with call_id call_9.',
+    ],
+    [
+      'an output before its call',
+      [output('call_9'), call('call_9')],
+      'No tool call found for function call output with call_id call_9.',
+    ],
     ['a call without output', [user('x'), call('call_9')], 'No tool output found for function call call_9.'],
-    ['one of two calls without output', [call('call_1'), call('call_9'), output('call_1')], 'No tool output found for function call call_9.'],
+    [
+      'one of two calls without output',
+      [call('call_1'), call('call_9'), output('call_1')],
+      'No tool output found for function call call_9.',
+    ],
   ])('R7 %s in the input is refused', async (_name, input, message) => {
     const { server, upstream } = await serveScripted(undefined, {}, store);
     for (const where of [{}, { stream: true }, { store: true }, { conversation: await newConversation(server) }]) {
@@ -61,7 +73,11 @@ describe.each(storeTypes)('state rules on %s', (store) => {
   });
 
   it('R7 deleting the open call unblocks a conversation', async () => {
-    const { server, upstream } = await serveScripted(answerCalls([{ id: 'call_1', name: 'f', arguments: '{}' }]), {}, store);
+    const { server, upstream } = await serveScripted(
+      answerCalls([{ id: 'call_1', name: 'f', arguments: '{}' }]),
+      {},
+      store,
+    );
     const id = await newConversation(server);
     const first = await server.respond({ model, input: 'x', tools, conversation: id });
     upstream.use(answerText('fine'));
@@ -72,13 +88,19 @@ describe.each(storeTypes)('state rules on %s', (store) => {
   });
 
   it('R7 an output posted to the conversation answers the open call', async () => {
-    const { server, upstream } = await serveScripted(answerCalls([{ id: 'call_1', name: 'f', arguments: '{}' }]), {}, store);
+    const { server, upstream } = await serveScripted(
+      answerCalls([{ id: 'call_1', name: 'f', arguments: '{}' }]),
+      {},
+      store,
+    );
     const id = await newConversation(server);
     await server.respond({ model, input: 'x', tools, conversation: id });
     upstream.use(answerText('fine'));
     await server.post(`/v1/conversations/${id}/items`, { items: [output('call_1', '42')] });
     await server.respond({ model, input: 'y', tools, conversation: id });
-    expect(sentTexts(upstream)).toEqual(['user: x', 'assistant: undefined', 'tool: 42', 'user: y'].map((each) => each.replace('undefined', 'null')));
+    expect(sentTexts(upstream)).toEqual(
+      ['user: x', 'assistant: undefined', 'tool: 42', 'user: y'].map((each) => each.replace('undefined', 'null')),
+    );
   });
 
   it('R9 ids that a client gives are kept, and are unique within history and input', async () => {
@@ -103,7 +125,10 @@ describe.each(storeTypes)('state rules on %s', (store) => {
 
   it('R9 a conversation takes an id once, and another conversation takes it too', async () => {
     const { server } = await serveScripted(undefined, {}, store);
-    const [one, two] = [await newConversation(server, [user('a', 'x.1')]), await newConversation(server, [user('b', 'x.1')])];
+    const [one, two] = [
+      await newConversation(server, [user('a', 'x.1')]),
+      await newConversation(server, [user('b', 'x.1')]),
+    ];
     const again = await server.post(`/v1/conversations/${one}/items`, { items: [user('c'), user('d', 'x.1')] });
     expect(again.status).toBe(400);
     expect(again.body.error.message).toContain('Duplicate item found with id x.1');
@@ -141,7 +166,11 @@ describe.each(storeTypes)('state rules on %s', (store) => {
   it('R10 a reference to what the context holds adds nothing, and another tenant’s item is not found', async () => {
     const { server, upstream } = await serveScripted(undefined, {}, store);
     const first = await server.respond({ model, input: [user('one', 'mine_1')], store: true });
-    const input = [{ type: 'item_reference', id: 'mine_1' }, { type: 'item_reference', id: first.output[0].id }, user('two')];
+    const input = [
+      { type: 'item_reference', id: 'mine_1' },
+      { type: 'item_reference', id: first.output[0].id },
+      user('two'),
+    ];
     await server.respond({ model, input, previous_response_id: first.id });
     expect(sentTexts(upstream)).toEqual(['user: one', 'assistant: Hello there', 'user: two']);
     const other = await server.post('/v1/responses', { model, input: [input[0]] }, { authorization: 'Bearer other' });

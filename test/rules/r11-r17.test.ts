@@ -7,7 +7,11 @@ const model = 'm';
 
 describe.each(storeTypes)('state rules on %s', (store) => {
   it('R11 a client that leaves ends the upstream call; the stored response is cancelled with the output so far', async () => {
-    const { server, upstream } = await serveScripted(hangAfter([chunk({ content: 'half an ' }), chunk({ content: 'answer' })]), {}, store);
+    const { server, upstream } = await serveScripted(
+      hangAfter([chunk({ content: 'half an ' }), chunk({ content: 'answer' })]),
+      {},
+      store,
+    );
     const { body: conversation } = await server.post('/v1/conversations', {});
     for (const where of [{ store: true }, { conversation: conversation.id }]) {
       const open = await server.open({ model, input: 'x', ...where });
@@ -46,7 +50,9 @@ describe.each(storeTypes)('state rules on %s', (store) => {
 
   it('R12 a busy conversation is locked for runs and items, with the headers that make clients retry; not for metadata', async () => {
     const { server } = await serveScripted(hangAfter([chunk({ content: 'slow' })]), {}, store);
-    const { body: conversation } = await server.post('/v1/conversations', { items: [{ role: 'user', content: 'a', id: 'i1' }] });
+    const { body: conversation } = await server.post('/v1/conversations', {
+      items: [{ role: 'user', content: 'a', id: 'i1' }],
+    });
     const path = `/v1/conversations/${conversation.id}`;
     const open = await server.open({ model, input: 'x', conversation: conversation.id });
     await open.until('response.created');
@@ -86,7 +92,9 @@ describe.each(storeTypes)('state rules on %s', (store) => {
     const open = await server.open({ model, input: 'x', conversation: conversation.id });
     await open.until('response.output_text.delta');
     for (let round = 0; round < 40; round++) {
-      const answer = await server.post(`/v1/conversations/${conversation.id}/items`, { items: [{ role: 'user', content: 'b' }] });
+      const answer = await server.post(`/v1/conversations/${conversation.id}/items`, {
+        items: [{ role: 'user', content: 'b' }],
+      });
       expect(answer.body.error?.code).toBe('conversation_locked');
     }
     release();
@@ -115,7 +123,9 @@ describe.each(storeTypes)('state rules on %s', (store) => {
     const { body: conversation } = await server.post('/v1/conversations', {});
     const client = server.client().withOptions({ maxRetries: 2 });
     const owned = await client.conversations.create();
-    await expect(client.responses.create({ model, input: 'x', conversation: owned.id })).rejects.toMatchObject({ status: 502 });
+    await expect(client.responses.create({ model, input: 'x', conversation: owned.id })).rejects.toMatchObject({
+      status: 502,
+    });
     expect(upstream.requests).toHaveLength(3);
     expect((await client.conversations.items.list(owned.id)).data).toEqual([]);
     expect((await server.get(`/v1/conversations/${conversation.id}/items`)).body.data).toEqual([]);
@@ -124,14 +134,24 @@ describe.each(storeTypes)('state rules on %s', (store) => {
   it('R15 input_items has the context and the own input, never the own output nor the instructions', async () => {
     const { server } = await serveScripted(undefined, {}, store);
     const first = await server.respond({ model, input: 'one', instructions: 'be brief', store: true });
-    const second = await server.respond({ model, input: 'two', instructions: 'be kind', previous_response_id: first.id, store: true });
+    const second = await server.respond({
+      model,
+      input: 'two',
+      instructions: 'be kind',
+      previous_response_id: first.id,
+      store: true,
+    });
     const shown = await server.get(`/v1/responses/${second.id}/input_items`);
     expect(shown.body.data.map((item: Json) => item.content[0].text)).toEqual(['two', 'Hello there', 'one']);
     expect(JSON.stringify(shown.body)).not.toContain('be ');
-    const page = await server.get(`/v1/responses/${second.id}/input_items?limit=1&order=asc&include[]=message.input_image.image_url`);
+    const page = await server.get(
+      `/v1/responses/${second.id}/input_items?limit=1&order=asc&include[]=message.input_image.image_url`,
+    );
     expect(page.body).toMatchObject({ object: 'list', has_more: true });
     expect(page.body.first_id).toBe(page.body.last_id);
-    const rest = await server.get(`/v1/responses/${second.id}/input_items?limit=5&order=asc&after=${page.body.last_id}`);
+    const rest = await server.get(
+      `/v1/responses/${second.id}/input_items?limit=5&order=asc&after=${page.body.last_id}`,
+    );
     expect(rest.body.has_more).toBe(false);
     expect(rest.body.data.map((item: Json) => item.content[0].text)).toEqual(['Hello there', 'two']);
   });
@@ -140,17 +160,32 @@ describe.each(storeTypes)('state rules on %s', (store) => {
 describe('state rules of the wire', () => {
   it.each([
     ['a connection that is refused', undefined, 503, 'server_error', null],
-    ['401 with the server’s key', answerStatus(401, { error: { message: 'bad key sk-secret-123' } }), 502, 'server_error', null],
+    [
+      '401 with the server’s key',
+      answerStatus(401, { error: { message: 'bad key sk-secret-123' } }),
+      502,
+      'server_error',
+      null,
+    ],
     ['403 with the server’s key', answerStatus(403, {}), 502, 'server_error', null],
     ['404', answerStatus(404, {}), 400, 'invalid_request_error', 'model_not_found'],
     ['400', answerStatus(400, { error: { message: 'bad thing' } }), 400, 'invalid_request_error', null],
-    ['an overflow', answerStatus(400, { error: { message: 'too long', code: 'context_length_exceeded' } }), 400, 'invalid_request_error', 'context_length_exceeded'],
+    [
+      'an overflow',
+      answerStatus(400, { error: { message: 'too long', code: 'context_length_exceeded' } }),
+      400,
+      'invalid_request_error',
+      'context_length_exceeded',
+    ],
     ['408', answerStatus(408, {}), 504, 'server_error', null],
     ['429', answerStatus(429, {}, { 'retry-after': '7' }), 429, 'too_many_requests', 'rate_limit_exceeded'],
     ['503', answerStatus(503, {}), 503, 'server_error', null],
   ])('R14 %s', async (_name, script, status, type, code) => {
     const settings = { 'providers.up.api-key': 'sk-secret-123' };
-    const { server } = await serveScripted(script, script === undefined ? { ...settings, 'providers.up.base-url': await refusedUrl() } : settings);
+    const { server } = await serveScripted(
+      script,
+      script === undefined ? { ...settings, 'providers.up.base-url': await refusedUrl() } : settings,
+    );
     for (const stream of [false, true]) {
       const answer = await server.post('/v1/responses', { model, input: 'x', stream });
       expect(answer.status).toBe(status);
@@ -186,7 +221,9 @@ describe('state rules of the wire', () => {
     const has = async (settings: Record<string, string>, options: object | undefined) => {
       const { server } = await serveScripted(undefined, settings);
       const { events } = await server.stream({ model, input: 'x', stream_options: options });
-      return events.filter((each) => each.event === 'response.output_text.delta').every((each) => typeof each.data.obfuscation === 'string');
+      return events
+        .filter((each) => each.event === 'response.output_text.delta')
+        .every((each) => typeof each.data.obfuscation === 'string');
     };
     expect(await has({}, undefined)).toBe(false);
     expect(await has({}, { include_obfuscation: true })).toBe(true);

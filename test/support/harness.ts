@@ -155,14 +155,20 @@ export function eventsOf(text: string): WireEvent[] {
 }
 
 /** Starts a server for the test that runs. Settings are named as in the documentation, without `open-responses.`. */
-export async function serve(settings: Record<string, string> = {}, env: Record<string, string> = {}): Promise<TestServer> {
+export async function serve(
+  settings: Record<string, string> = {},
+  env: Record<string, string> = {},
+): Promise<TestServer> {
   const running = await start(settings, env);
   onTestFinished(() => running.close({ force: true }));
   return new TestServer(running);
 }
 
 /** The same for a group of tests: whoever asks must close it. */
-export async function start(settings: Record<string, string> = {}, env: Record<string, string> = {}): Promise<RunningServer> {
+export async function start(
+  settings: Record<string, string> = {},
+  env: Record<string, string> = {},
+): Promise<RunningServer> {
   const given = { 'server.port': '0', 'log.level': 'silent', 'demo.chunk-delay': '0', ...settings };
   const argv = Object.entries(given).map(([name, value]) => `--${name}=${value}`);
   return startServer(loadConfig({ argv, env, cwd: tmpdir() }));

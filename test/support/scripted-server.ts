@@ -25,5 +25,7 @@ export async function serveScripted(
 /** The contents of the messages that an upstream was given, as texts. */
 export function sentTexts(upstream: Upstream, index = -1): string[] {
   const messages: { role: string; content: unknown }[] = upstream.requests.at(index)?.body.messages ?? [];
-  return messages.map(({ role, content }) => `${role}: ${typeof content === 'string' ? content : JSON.stringify(content)}`);
+  return messages.map(
+    ({ role, content }) => `${role}: ${typeof content === 'string' ? content : JSON.stringify(content)}`,
+  );
 }

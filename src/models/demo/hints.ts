@@ -35,7 +35,7 @@ const wholeTextNames = new Set(
 );
 const expressionNames = new Set(['expression', 'formula', 'equation', 'math'].flatMap((each) => [...stems(each)]));
 
-const properName = "\\p{Lu}[\\p{L}\\p{N}'’.-]*(?: \\p{Lu}[\\p{L}\\p{N}'’.-]*){0,3}";
+const properName = "\\p{Lu}[\\p{L}\\p{N}''.-]*(?: \\p{Lu}[\\p{L}\\p{N}''.-]*){0,3}";
 const placeList = new RegExp(
   `\\b(?:in|at|for|near|to|from|of|around|is|about)\\s+(${properName}(?:(?:,? (?:and|or|&) |, )${properName}){0,20})`,
   'gu',

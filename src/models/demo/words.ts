@@ -53,7 +53,7 @@ export function bare(text: string): string {
 
 /** Without a pair of quotation marks around the whole of it. */
 export function unquoted(text: string): string {
-  const quoted = /^(?:"([^"]*)"|“([^”]*)”|'([^']*)'|‘([^’]*)’|`([^`]*)`)$/.exec(text);
+  const quoted = /^(?:"([^"]*)"|“([^”]*)”|'([^']*)'|‘([^']*)'|`([^`]*)`)$/.exec(text);
   if (quoted === null) return text;
   return quoted.slice(1).find((each) => each !== undefined) ?? text;
 }
