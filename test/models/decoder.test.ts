@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ApiError } from '../../src/errors.ts';
 import type { ModelEvent } from '../../src/model.ts';
@@ -318,4 +319,82 @@ describe('the end', () => {
     other.whole(JSON.stringify(completion({ content: 'a' })));
     expect([...events, ...none]).toEqual([]);
   });
+});
+
+describe('chunks that differ in their text only', () => {
+  /** One decoder per chunk learns nothing from the chunks before. */
+  function eachAlone(chunks: readonly string[]): ModelEvent[] {
+    return chunks.flatMap((text) => {
+      const { decoder: target, events } = decoder();
+      target.data(JSON.stringify({ model: 'm', choices: [] }));
+      target.data(text);
+      return events.slice(1);
+    });
+  }
+  function together(chunks: readonly string[]): ModelEvent[] {
+    const { decoder: target, events } = decoder();
+    target.data(JSON.stringify({ model: 'm', choices: [] }));
+    for (const text of chunks) target.data(text);
+    return events.slice(1);
+  }
+
+  test('say the same as if each were parsed', () => {
+    const content = fc.oneof(
+      fc.string({ maxLength: 6 }),
+      fc.constantFrom('a', 'b ', '"content":"a"', '\\', '"', 'é\n', '', 'x"}'),
+    );
+    const extra = fc.constantFrom(
+      {},
+      { role: 'assistant' },
+      { refusal: null },
+      { refusal: 'no' },
+      { reasoning: 'hm' },
+      { content: 'twice' },
+      { note: '"content":"a"' },
+    );
+    const frame = fc.constantFrom(
+      {},
+      { obfuscation: 'q' },
+      { usage: null },
+      { usage: { prompt_tokens: 1 } },
+      { content: 'a' },
+    );
+    const one = fc
+      .tuple(content, extra, extra, frame, frame)
+      .map(([text, before, after, first, last]) =>
+        JSON.stringify({ ...first, ...chunk({ ...before, content: text, ...after }), ...last }),
+      );
+    const plain = content.map((text) => JSON.stringify(chunk({ content: text })));
+    // Raw control characters and broken ends, as no serializer writes them.
+    const odd = fc.constantFrom(
+      '{"choices":[{"delta":{"content":"a"}}]}',
+      '{"choices":[{"delta":{"content":"b","content":"c"}}]}',
+    );
+    fc.assert(
+      fc.property(fc.array(fc.oneof(one, plain, plain, odd), { maxLength: 20 }), (chunks) => {
+        expect(together(chunks)).toEqual(eachAlone(chunks));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test.each(['"', 'a\nb', 'x\\', '"},"finish_reason":"stop","delta":{"content":"b'])(
+    'are parsed where the text is %j',
+    (raw) => {
+      const frame = (text: string) => `{"model":"m","choices":[{"index":0,"delta":{"content":"${text}"}}]}`;
+      const chunks = ['one', 'two', raw, 'three'].map(frame);
+      const { decoder: target, events } = decoder();
+      for (const text of chunks) target.data(text);
+      const parsed = chunks.map((text) => {
+        try {
+          return JSON.parse(text).choices[0].delta.content;
+        } catch {
+          return undefined;
+        }
+      });
+      const until = parsed.includes(undefined) ? parsed.indexOf(undefined) : parsed.length;
+      expect(events.slice(1).map((event) => 'delta' in event && event.delta)).toEqual(parsed.slice(0, until));
+      expect(target.settled).toBe(until < parsed.length);
+    },
+  );
 });

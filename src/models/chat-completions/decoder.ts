@@ -2,6 +2,7 @@ import type { LogProb } from '../../api/parts.ts';
 import type { Usage } from '../../api/response.ts';
 import { ApiError } from '../../errors.ts';
 import type { ModelEnd, ModelSink } from '../../model.ts';
+import { TextTemplate } from './text-template.ts';
 
 /** What an upstream sends: nothing in it is believed before it has been looked at. */
 type Loose = { readonly [field: string]: unknown };
@@ -33,6 +34,7 @@ export class ChatDecoder {
   readonly #emit: ModelSink;
   readonly #calls: Call[] = [];
   readonly #byIndex = new Map<number, Call>();
+  readonly #template = new TextTemplate();
   #modelKnown = false;
   #answered = false;
   #done = false;
@@ -64,6 +66,11 @@ export class ChatDecoder {
   /** One event of a stream. */
   data(text: string): void {
     if (this.#stopped || this.settled || text === '') return;
+    const delta = this.#template.read(text);
+    if (delta !== undefined) {
+      this.#emit({ type: 'text', delta });
+      return;
+    }
     if (text.length < 16 && text.trim() === '[DONE]') {
       this.#done = true;
       return;
@@ -76,6 +83,9 @@ export class ChatDecoder {
       return;
     }
     this.#take(chunk, false);
+    if (!this.#settings.logprobs && this.#modelKnown && isTextOnly(chunk, this.#settings.reasoningFields)) {
+      this.#template.learn(text, textIn(chunk) as string, textIn);
+    }
   }
 
   /** The last event of a stream that ended without closing it: counts only where it is complete. */
@@ -235,6 +245,24 @@ export class ChatDecoder {
 
 function isObject(value: unknown): value is Loose {
   return typeof value === 'object' && value !== null;
+}
+
+/** The text of a chunk whose first choice holds one. */
+function textIn(chunk: unknown): unknown {
+  const choices = isObject(chunk) ? chunk['choices'] : undefined;
+  const choice: unknown = Array.isArray(choices) ? choices[0] : undefined;
+  const delta = isObject(choice) ? choice['delta'] : undefined;
+  return isObject(delta) ? delta['content'] : undefined;
+}
+
+/** Whether taking a chunk does nothing but emit its text: then so does taking one that differs in its text only. */
+function isTextOnly(chunk: unknown, reasoningFields: readonly string[]): boolean {
+  if (typeof textIn(chunk) !== 'string' || !isObject(chunk) || chunk['usage'] != null) return false;
+  const choice = (chunk['choices'] as readonly Loose[])[0];
+  const delta = choice?.['delta'];
+  if (!isObject(delta) || choice?.['finish_reason']) return false;
+  if (delta['refusal'] || delta['tool_calls'] != null || delta['function_call'] != null) return false;
+  return reasoningFields.every((field) => !delta[field]);
 }
 
 function nonEmpty(value: unknown): string | undefined {

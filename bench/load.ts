@@ -1,0 +1,224 @@
+/**
+ * The load, in a process of its own: raw keep-alive connections, each with one request at a time. Takes a job as a
+ * message, and answers with what it measured. See `client.ts` for the other end.
+ */
+import { connect, type Socket } from 'node:net';
+import { type Answer, AnswerReader } from './answer-reader.ts';
+import { type CheckName, wrongWith } from './checks.ts';
+import { busyMs, cpuMsOf } from './machine.ts';
+import { type Summary, summarise } from './stats.ts';
+
+/** Connections that all do the same. */
+export type Group = {
+  readonly port: number;
+  readonly path: string;
+  readonly body: string;
+  readonly connections: number;
+  readonly check: CheckName;
+  /** Requests per second of all connections together, where it is not as many as they can. */
+  readonly perSecond?: number;
+  /** Counts the times between reads that brought this text, and from the last of them to the end of the answer. */
+  readonly gapsOf?: string;
+};
+
+export type Job = {
+  readonly groups: readonly Group[];
+  readonly warmupMs: number;
+  readonly measureMs: number;
+  /** Whose CPU time is measured, and who else belongs to the bench. */
+  readonly pid: number;
+  readonly otherPids: readonly number[];
+};
+
+export type GroupResult = {
+  /** Answers that ended within the measured time. */
+  readonly answers: number;
+  readonly latencyMs: Summary;
+  readonly gapsMs: Summary;
+  /** From the last piece of text to the end of the answer. */
+  readonly endingMs: Summary;
+  /** Of all answers, those before and after the measured time included. */
+  readonly wrong: number;
+  readonly firstWrong: string | undefined;
+};
+
+export type JobResult = {
+  readonly groups: readonly GroupResult[];
+  readonly seconds: number;
+  readonly cpuMs: number;
+  /** CPU time that went to processes outside the bench. */
+  readonly foreignCpuMs: number;
+};
+
+/** Answers that are still to come when the time is over get so long. */
+const drainMs = 8_000;
+
+type State = { isMeasuring: boolean; isEnding: boolean };
+
+class Tally {
+  readonly group: Group;
+  readonly state: State;
+  readonly latencies: number[] = [];
+  readonly gaps: number[] = [];
+  readonly endings: number[] = [];
+  answers = 0;
+  all = 0;
+  wrong = 0;
+  firstWrong: string | undefined;
+
+  constructor(group: Group, state: State) {
+    this.group = group;
+    this.state = state;
+  }
+
+  answered(answer: Answer, latencyMs: number): void {
+    this.all += 1;
+    if (this.state.isMeasuring) {
+      this.answers += 1;
+      this.latencies.push(latencyMs);
+    }
+    const wrong = wrongWith(this.group.check, answer, this.all);
+    if (wrong !== undefined) this.failed(wrong);
+  }
+
+  failed(what: string): void {
+    this.wrong += 1;
+    this.firstWrong ??= what;
+  }
+
+  result(): GroupResult {
+    const { answers, wrong, firstWrong } = this;
+    const [latencyMs, gapsMs, endingMs] = [this.latencies, this.gaps, this.endings].map(summarise) as [Summary, Summary, Summary];
+    return { answers, latencyMs, gapsMs, endingMs, wrong, firstWrong };
+  }
+}
+
+/** One connection. */
+class Peer {
+  readonly #tally: Tally;
+  readonly #request: Buffer;
+  readonly #reader = new AnswerReader();
+  readonly #pauseMs: number;
+  readonly #ended = Promise.withResolvers<void>();
+  #socket: Socket | undefined;
+  #isBusy = false;
+  #startedAt = 0;
+  #lastTextAt = 0;
+
+  constructor(tally: Tally) {
+    const { group } = tally;
+    this.#tally = tally;
+    this.#pauseMs = group.perSecond === undefined ? 0 : (group.connections / group.perSecond) * 1000;
+    const head = [
+      `POST ${group.path} HTTP/1.1`,
+      `host: 127.0.0.1:${group.port}`,
+      'authorization: Bearer bench-key',
+      'content-type: application/json',
+      `content-length: ${Buffer.byteLength(group.body)}`,
+    ];
+    this.#request = Buffer.from(`${head.join('\r\n')}\r\n\r\n${group.body}`);
+  }
+
+  /** Resolves when the last answer is there, or the connection is lost. */
+  run(delayMs: number): Promise<void> {
+    const socket = connect({ port: this.#tally.group.port, host: '127.0.0.1', noDelay: true });
+    this.#socket = socket;
+    socket.on('connect', () => setTimeout(() => this.#send(), delayMs));
+    socket.on('data', (bytes) => this.#data(bytes));
+    socket.on('error', (error) => this.#lost(error.message));
+    socket.on('close', () => this.#lost('closed'));
+    return this.#ended.promise;
+  }
+
+  /** Where nothing is under way, this is the end. */
+  finish(): void {
+    if (!this.#isBusy) this.#end();
+  }
+
+  #send(): void {
+    if (this.#tally.state.isEnding) {
+      this.#end();
+      return;
+    }
+    this.#isBusy = true;
+    this.#startedAt = performance.now();
+    this.#lastTextAt = 0;
+    this.#socket?.write(this.#request);
+  }
+
+  #data(bytes: Buffer): void {
+    const { gapsOf } = this.#tally.group;
+    if (gapsOf !== undefined && bytes.includes(gapsOf)) this.#gap();
+    let answer: Answer | undefined;
+    try {
+      answer = this.#reader.feed(bytes);
+    } catch (error) {
+      this.#lost(String(error));
+    }
+    if (answer === undefined) return;
+    const now = performance.now();
+    if (this.#lastTextAt > 0 && this.#tally.state.isMeasuring) this.#tally.endings.push(now - this.#lastTextAt);
+    this.#isBusy = false;
+    this.#tally.answered(answer, now - this.#startedAt);
+    const waitMs = this.#pauseMs === 0 ? 0 : this.#startedAt + this.#pauseMs - now;
+    if (waitMs > 0 && !this.#tally.state.isEnding) setTimeout(() => this.#send(), waitMs);
+    else this.#send();
+  }
+
+  #gap(): void {
+    const now = performance.now();
+    if (this.#lastTextAt > 0 && this.#tally.state.isMeasuring) this.#tally.gaps.push(now - this.#lastTextAt);
+    this.#lastTextAt = now;
+  }
+
+  #lost(why: string): void {
+    if (this.#isBusy) this.#tally.failed(`the connection was lost: ${why}`);
+    this.#isBusy = false;
+    this.#end();
+  }
+
+  #end(): void {
+    this.#socket?.destroy();
+    this.#ended.resolve();
+  }
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+function cpuOfAll(pids: readonly number[]): number {
+  return pids.reduce((sum, pid) => sum + cpuMsOf(pid), 0);
+}
+
+async function work(job: Job): Promise<JobResult> {
+  const state: State = { isMeasuring: false, isEnding: false };
+  const tallies = job.groups.map((group) => new Tally(group, state));
+  const peers: { peer: Peer; delayMs: number }[] = tallies.flatMap((tally) =>
+    Array.from({ length: tally.group.connections }, (_, at) => {
+      const { perSecond } = tally.group;
+      return { peer: new Peer(tally), delayMs: perSecond === undefined ? 0 : (at / perSecond) * 1000 };
+    }),
+  );
+  const ends = peers.map(({ peer, delayMs }) => peer.run(delayMs));
+  await sleep(job.warmupMs);
+  const pids = [job.pid, process.pid, ...job.otherPids];
+  const before = { cpu: cpuMsOf(job.pid), ours: cpuOfAll(pids), busy: busyMs(), at: performance.now() };
+  state.isMeasuring = true;
+  await sleep(job.measureMs);
+  state.isMeasuring = false;
+  const seconds = (performance.now() - before.at) / 1000;
+  const cpuMs = cpuMsOf(job.pid) - before.cpu;
+  const foreignCpuMs = busyMs() - before.busy - (cpuOfAll(pids) - before.ours);
+  state.isEnding = true;
+  for (const { peer } of peers) peer.finish();
+  const isDrained = await Promise.race([Promise.all(ends).then(() => true), sleep(drainMs).then(() => false)]);
+  if (!isDrained) tallies[0]?.failed(`answers were missing ${drainMs} ms after the end`);
+  return { groups: tallies.map((tally) => tally.result()), seconds, cpuMs, foreignCpuMs };
+}
+
+process.on('message', (message) => {
+  void work(message as Job).then((result) => process.send?.(result));
+});
+process.on('disconnect', () => process.exit(0));
+process.send?.({});

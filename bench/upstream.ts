@@ -1,0 +1,117 @@
+/**
+ * A scripted chat-completions upstream, as cheap as it gets: raw sockets and answers that are bytes already. Each event
+ * of a stream is an HTTP chunk of its own, as servers of models send them; `chunksPerWrite` of them leave in one write,
+ * and the next write follows in the next turn of the event loop.
+ */
+import { hash } from 'node:crypto';
+import { createServer, type Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { answerText, chunksPerWrite, chunkTexts, models, pacedGapMs } from './script.ts';
+
+const common = { id: 'chatcmpl-benchbenchbenchbenchbench', created: 1_700_000_000, model: 'bench-model-2026-01-01' };
+const usage = { prompt_tokens: 80, completion_tokens: 200, total_tokens: 280 };
+
+function wholeAnswer(content: string): Buffer {
+  const message = { role: 'assistant', content, refusal: null };
+  const choices = [{ index: 0, message, logprobs: null, finish_reason: 'stop' }];
+  return jsonAnswer({ ...common, object: 'chat.completion', choices, usage, system_fingerprint: 'fp_bench' });
+}
+
+function jsonAnswer(value: unknown): Buffer {
+  const body = JSON.stringify(value);
+  const head = `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n`;
+  return Buffer.from(head + body);
+}
+
+function event(data: string): string {
+  const text = `data: ${data}\n\n`;
+  return `${text.length.toString(16)}\r\n${text}\r\n`;
+}
+
+function chunk(delta: object, finishReason: string | null): string {
+  const choices = [{ index: 0, delta, logprobs: null, finish_reason: finishReason }];
+  const object = 'chat.completion.chunk';
+  return event(JSON.stringify({ ...common, object, system_fingerprint: 'fp_bench', choices, usage: null }));
+}
+
+const streamHead = 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n';
+const opening = streamHead + chunk({ role: 'assistant', content: '' }, null);
+const pieces = chunkTexts.map((content) => chunk({ content }, null));
+const ending = `${
+  chunk({}, 'stop') + event(JSON.stringify({ ...common, object: 'chat.completion.chunk', choices: [], usage })) + event('[DONE]')
+}0\r\n\r\n`;
+
+const fastWrites: readonly Buffer[] = grouped(pieces, chunksPerWrite);
+const pacedWrites: readonly Buffer[] = [Buffer.from(opening), ...pieces.map((piece) => Buffer.from(piece)), Buffer.from(ending)];
+const fastAnswer = wholeAnswer(answerText);
+const listOfModels = jsonAnswer({ object: 'list', data: [] });
+
+function grouped(events: readonly string[], size: number): Buffer[] {
+  const groups: string[] = [];
+  for (let at = 0; at < events.length; at += size) groups.push(events.slice(at, at + size).join(''));
+  groups[0] = opening + (groups[0] ?? '');
+  groups[groups.length - 1] += ending;
+  return groups.map((text) => Buffer.from(text));
+}
+
+function streamFast(socket: Socket, at = 0): void {
+  const bytes = fastWrites[at];
+  if (bytes === undefined || socket.destroyed) return;
+  const next = (): void => streamFast(socket, at + 1);
+  if (socket.write(bytes)) setImmediate(next);
+  else socket.once('drain', next);
+}
+
+function streamPaced(socket: Socket): void {
+  let at = 0;
+  const timer = setInterval(() => {
+    const bytes = pacedWrites[at++];
+    if (bytes === undefined || socket.destroyed) clearInterval(timer);
+    else socket.write(bytes);
+  }, pacedGapMs);
+}
+
+/** What is asked stands at both ends of the body: the model first, `stream` behind the messages. */
+function answer(socket: Socket, body: Buffer): void {
+  const start = body.latin1Slice(0, 100);
+  const isStream = body.latin1Slice(Math.max(0, body.length - 200)).includes('"stream":true');
+  if (start.includes(models.digest)) {
+    const { messages } = JSON.parse(body.toString()) as { messages: unknown };
+    socket.write(wholeAnswer(hash('sha256', JSON.stringify(messages))));
+  } else if (!isStream) socket.write(fastAnswer);
+  else if (start.includes(models.paced)) streamPaced(socket);
+  else streamFast(socket);
+}
+
+const server = createServer({ noDelay: true }, (socket) => {
+  let rest: Buffer | undefined;
+  /** The whole length of the request that is arriving, once its head is there. */
+  let length = 0;
+  let bodyAt = 0;
+  let parts: Buffer[] = [];
+  let total = 0;
+  socket.on('data', (piece) => {
+    parts.push(piece);
+    total += piece.length;
+    if (length === 0) {
+      rest = parts.length === 1 ? piece : Buffer.concat(parts);
+      parts = [rest];
+      const headEnd = rest.indexOf('\r\n\r\n');
+      if (headEnd < 0) return;
+      bodyAt = headEnd + 4;
+      length = bodyAt + Number(/content-length: *(\d+)/i.exec(rest.latin1Slice(0, headEnd))?.[1] ?? 0);
+    }
+    if (total < length) return;
+    const request = parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts);
+    const body = request.subarray(bodyAt, length);
+    parts = [];
+    total = 0;
+    length = 0;
+    if (body.length === 0) socket.write(listOfModels);
+    else answer(socket, body);
+  });
+  socket.on('error', () => socket.destroy());
+});
+
+process.on('disconnect', () => process.exit(0));
+server.listen(0, '127.0.0.1', () => process.send?.({ port: (server.address() as AddressInfo).port }));
