@@ -25,23 +25,31 @@ export const maxParts = 2_000;
 export const maxTools = 512;
 
 /** At most 16 pairs, keys up to 64 characters, values strings up to 512 (contract §1). */
-export const metadataSchema = z.custom<Metadata>(isObject, notAnObject).superRefine((map, context) => {
-  const entries = Object.entries(map);
-  if (entries.length > 16) {
-    const params = { code: 'object_above_max_properties' };
-    context.addIssue({ code: 'custom', params, message: 'at most 16 pairs are allowed' });
-  }
-  for (const [key, value] of entries) {
-    if (key.length > 64) {
-      const params = { code: 'string_above_max_length' };
-      context.addIssue({ code: 'custom', params, message: 'keys have at most 64 characters' });
-    } else if (typeof value !== 'string') {
-      context.addIssue({ code: 'invalid_type', expected: 'string', path: [key], input: value });
-    } else if (value.length > 512) {
-      context.addIssue({ code: 'too_big', origin: 'string', maximum: 512, path: [key], input: value });
+export const metadataSchema = z
+  .custom<Metadata>(isObject, notAnObject)
+  .superRefine((map, context) => {
+    const entries = Object.entries(map);
+    if (entries.length > 16) {
+      const params = { code: 'object_above_max_properties' };
+      context.addIssue({ code: 'custom', params, message: 'at most 16 pairs are allowed' });
     }
-  }
-});
+    for (const [key, value] of entries) {
+      if (key.length > 64) {
+        const params = { code: 'string_above_max_length' };
+        context.addIssue({ code: 'custom', params, message: 'keys have at most 64 characters' });
+      } else if (typeof value !== 'string') {
+        context.addIssue({ code: 'invalid_type', expected: 'string', path: [key], input: value });
+      } else if (value.length > 512) {
+        context.addIssue({ code: 'too_big', origin: 'string', maximum: 512, path: [key], input: value });
+      }
+    }
+  })
+  .meta({
+    type: 'object',
+    maxProperties: 16,
+    propertyNames: { maxLength: 64 },
+    additionalProperties: { type: 'string', maxLength: 512 },
+  });
 
 export type Metadata = Readonly<Record<string, string>>;
 
@@ -61,7 +69,9 @@ export function unsupported(what: string) {
 }
 
 /** A free-form JSON object (a JSON Schema, for one): its nulls and unknown keys are left alone. */
-export const jsonObjectSchema = z.custom<JsonObject>(isObject, notAnObject);
+export const jsonObjectSchema = z
+  .custom<JsonObject>(isObject, notAnObject)
+  .meta({ type: 'object', additionalProperties: true });
 
 /** A whole number; out of range it has the codes that OpenAI's API gives to integers (contract §5). */
 export function integer(min: number, max: number = Number.MAX_SAFE_INTEGER) {
@@ -74,5 +84,6 @@ export function integer(min: number, max: number = Number.MAX_SAFE_INTEGER) {
     .refine((value) => value <= max, {
       params: { code: 'integer_above_max_value' },
       message: `at most ${max} is allowed`,
-    });
+    })
+    .meta({ minimum: min, maximum: max });
 }

@@ -163,7 +163,7 @@ function typeProblem(expected: string, input: unknown, param: string | null, nam
   return {
     code: 'invalid_type',
     param,
-    message: `Invalid type for ${name}: expected ${expected}, but got ${typeText(input)} instead.`,
+    message: `Invalid type for ${name}: expected ${expected === 'int' ? 'integer' : expected}, but got ${typeText(input)} instead.`,
   };
 }
 
@@ -188,11 +188,12 @@ function pathText(path: Path): string | null {
 
 function sizeKind(origin: string): string {
   if (origin === 'number') return 'decimal';
+  if (origin === 'int') return 'integer';
   return origin === 'string' || origin === 'array' ? origin : 'object';
 }
 
 function sizeUnit(origin: string): string {
-  if (origin === 'number') return 'value';
+  if (origin === 'number' || origin === 'int') return 'value';
   return origin === 'string' || origin === 'array' ? 'length' : 'properties';
 }
 
@@ -204,7 +205,10 @@ function unitText(origin: string): string {
 function typeText(input: unknown): string {
   if (input === null) return 'null';
   if (Array.isArray(input)) return 'an array';
-  if (typeof input === 'number') return Number.isInteger(input) ? 'an integer' : 'a decimal';
+  if (typeof input === 'number') {
+    if (!Number.isFinite(input)) return Number.isNaN(input) ? 'something else' : 'a number out of range';
+    return Number.isInteger(input) ? 'an integer' : 'a decimal';
+  }
   if (typeof input === 'object') return 'an object';
   return `a ${typeof input}`;
 }

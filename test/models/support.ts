@@ -1,7 +1,9 @@
 import type { UpstreamConfig } from '../../src/config.ts';
+import type { Model, ModelCall, ModelEvent } from '../../src/model.ts';
 import { createChatCompletionsModel } from '../../src/models/chat-completions/model.ts';
 import { createDispatcher, type HttpClient } from '../../src/models/http-client.ts';
 import { type Profile, profiles } from '../../src/models/profiles.ts';
+import { modelCall, run, userSays } from '../contracts/model.ts';
 import { type Handler, startUpstream, type Upstream } from '../support/upstream.ts';
 
 export const upstreamConfig: UpstreamConfig = {
@@ -71,3 +73,12 @@ export async function scene(script: Handler | readonly Handler[], setting: Setti
   };
   return { model, upstream, client, delays, warnings, close, [Symbol.asyncDispose]: close };
 }
+
+/** Plays one call to its end. */
+export async function play(model: Model, fields: Partial<ModelCall> = {}) {
+  const { events, ended } = run(model, modelCall({ items: [userSays('Hello')], ...fields }));
+  const end = await ended;
+  return { events, end, error: end.reason === 'error' ? end.error : undefined };
+}
+
+export const types = (events: readonly ModelEvent[]) => events.map((event) => event.type);
