@@ -18,6 +18,9 @@ class PassOn implements Dispatcher.DispatchHandler {
     this.#response = response;
   }
 
+  /** Told apart from handlers of an older kind by having this. */
+  onRequestStart(): void {}
+
   onResponseStart(_: Dispatcher.DispatchController, status: number, headers: Record<string, string | string[] | undefined>): void {
     const passed: Record<string, string | string[]> = {};
     for (const name of ['content-type', 'content-length']) {

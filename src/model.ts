@@ -15,6 +15,10 @@ export type ModelFeatures = {
   readonly reasoningEffort: boolean;
   /** `presence_penalty` and `frequency_penalty` other than 0. */
   readonly penalties: boolean;
+  /** A `tool_choice` that demands a call: `required`, or a function by name. */
+  readonly forcedCalls: boolean;
+  /** `parallel_tool_calls: false`: at most one call per turn. */
+  readonly singleCalls: boolean;
 };
 
 /** One call of a model: everything it is given, resolved and checked. */
@@ -93,7 +97,8 @@ export interface Model {
   readonly features: ModelFeatures;
   /**
    * Begins a call. Never throws and never rejects: whatever goes wrong is the last event. No event is delivered before
-   * `stream` has returned. An exception thrown by the sink ends the call as an abort does and is not caught here.
+   * `stream` has returned. An exception thrown by the sink ends the call as an abort does; a sink should not throw, for nobody is told but the
+   * log.
    */
   stream(call: ModelCall, sink: ModelSink): ModelStream;
 }

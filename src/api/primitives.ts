@@ -32,6 +32,7 @@ export const metadataSchema = z
     if (entries.length > 16) {
       const params = { code: 'object_above_max_properties' };
       context.addIssue({ code: 'custom', params, message: 'at most 16 pairs are allowed' });
+      return;
     }
     for (const [key, value] of entries) {
       if (key.length > 64) {

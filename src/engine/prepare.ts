@@ -9,7 +9,7 @@ import { conversationNotFound, previousNotFound } from './failures.ts';
 import { messageFromText, type NewItem, resolveInput, textBytesOf } from './input-items.ts';
 import { pair } from './pairing.ts';
 import { Snapshot } from './snapshot.ts';
-import { planTools } from './tool-choice.ts';
+import { planTools, type ToolPlan } from './tool-choice.ts';
 
 /** What of a request can be decided without asking anyone. */
 export type Plan = {
@@ -23,7 +23,7 @@ export type Plan = {
   /** The effective `store` (R1). */
   readonly store: boolean;
   readonly conversationId: string | undefined;
-  readonly tools: ReturnType<typeof planTools>;
+  readonly tools: ToolPlan;
 };
 
 /** A run that is ready to call its model. */
@@ -50,7 +50,8 @@ export function plan(request: CreateResponse, caller: Caller, deps: EngineDeps):
     );
   }
   const { model, provider, upstreamName } = deps.catalog.resolve(request.model, caller);
-  checkFeatures(request, model);
+  const tools = planTools(request);
+  checkFeatures(request, model, tools);
   const { conversation } = request;
   const conversationId = typeof conversation === 'string' ? conversation : conversation?.id;
   return {
@@ -63,7 +64,7 @@ export function plan(request: CreateResponse, caller: Caller, deps: EngineDeps):
     createdAt: deps.now(),
     store: request.store ?? (conversationId === undefined ? deps.settings.storeByDefault : true),
     conversationId,
-    tools: planTools(request),
+    tools,
   };
 }
 
@@ -169,7 +170,7 @@ function callOf(plan: Plan, items: readonly Item[], deps: EngineDeps): ModelCall
 }
 
 /** What a model can't do is refused, never dropped (contract §2). Values that change nothing are no request for it. */
-function checkFeatures(request: CreateResponse, model: Model): void {
+function checkFeatures(request: CreateResponse, model: Model, { toolChoice }: ToolPlan): void {
   const { features } = model;
   const refuse = (param: string): never => {
     throw invalidRequest(
@@ -182,6 +183,9 @@ function checkFeatures(request: CreateResponse, model: Model): void {
   if (!features.logprobs && request.include?.includes('message.output_text.logprobs') === true) refuse('include');
   if (!features.verbosity && (request.text?.verbosity ?? 'medium') !== 'medium') refuse('text.verbosity');
   if (!features.reasoningEffort && request.reasoning?.effort != null) refuse('reasoning.effort');
+  const isForced = toolChoice === 'required' || typeof toolChoice === 'object';
+  if (!features.forcedCalls && isForced) refuse('tool_choice');
+  if (!features.singleCalls && request.parallel_tool_calls === false) refuse('parallel_tool_calls');
   if (!features.penalties && (request.presence_penalty ?? 0) !== 0) refuse('presence_penalty');
   if (!features.penalties && (request.frequency_penalty ?? 0) !== 0) refuse('frequency_penalty');
 }

@@ -15,9 +15,6 @@ export type Profile = {
   readonly includeUsage: boolean;
   /** Whether an assistant message may carry `refusal`; without it a refusal is sent back as plain text. */
   readonly refusals: boolean;
-  /** Whether `tool_choice` is obeyed. Without it, only the functions that the choice allows are sent. */
-  readonly toolChoice: boolean;
-  readonly parallelToolCalls: boolean;
   readonly features: ModelFeatures;
   /** Where the vendor puts its reasoning text, in order of preference: the first that holds any is taken. */
   readonly reasoningFields: readonly string[];
@@ -33,9 +30,14 @@ const openai: Profile = {
   maxTokensField: 'max_completion_tokens',
   includeUsage: true,
   refusals: true,
-  toolChoice: true,
-  parallelToolCalls: true,
-  features: { logprobs: true, verbosity: true, reasoningEffort: true, penalties: true },
+  features: {
+    logprobs: true,
+    verbosity: true,
+    reasoningEffort: true,
+    penalties: true,
+    forcedCalls: true,
+    singleCalls: true,
+  },
   reasoningFields: [],
   contextOverflow: { codes: ['context_length_exceeded'], messages: [/maximum context length/i] },
 };
@@ -48,10 +50,16 @@ const ollama: Profile = {
   maxTokensField: 'max_tokens',
   includeUsage: true,
   refusals: false,
-  // Ollama's list of supported fields leaves `tool_choice` out.
-  toolChoice: false,
-  parallelToolCalls: false,
-  features: { logprobs: false, verbosity: false, reasoningEffort: true, penalties: true },
+  // Log probabilities came in November 2025; its list of supported fields leaves `tool_choice` and
+  // `parallel_tool_calls` out.
+  features: {
+    logprobs: true,
+    verbosity: false,
+    reasoningEffort: true,
+    penalties: true,
+    forcedCalls: false,
+    singleCalls: false,
+  },
   reasoningFields: ['reasoning', 'reasoning_content'],
   contextOverflow: {
     codes: ['context_length_exceeded'],
@@ -68,9 +76,14 @@ const generic: Profile = {
   maxTokensField: 'max_tokens',
   includeUsage: true,
   refusals: false,
-  toolChoice: true,
-  parallelToolCalls: true,
-  features: { logprobs: true, verbosity: false, reasoningEffort: true, penalties: true },
+  features: {
+    logprobs: true,
+    verbosity: false,
+    reasoningEffort: true,
+    penalties: true,
+    forcedCalls: true,
+    singleCalls: true,
+  },
   // `reasoning_content`: DeepSeek, llama.cpp; `reasoning`: OpenRouter, vLLM.
   reasoningFields: ['reasoning_content', 'reasoning'],
   contextOverflow: {

@@ -178,10 +178,8 @@ function textOf(part: Exclude<ContentPart, InputImagePart>): string {
 
 function addTools(request: ChatRequest, call: ModelCall, profile: Profile): void {
   const { toolChoice } = call;
-  let tools = call.tools;
-  if (!profile.toolChoice && toolChoice === 'none') tools = [];
-  if (!profile.toolChoice && typeof toolChoice === 'object')
-    tools = tools.filter(({ name }) => name === toolChoice.name);
+  // Where no choice is obeyed, none is the only one that can be kept: by offering nothing.
+  const tools = toolChoice === 'none' && !profile.features.forcedCalls ? [] : call.tools;
   if (tools.length === 0) return;
   request['tools'] = tools.map(toTool);
   if (typeof toolChoice === 'object') {
@@ -189,7 +187,7 @@ function addTools(request: ChatRequest, call: ModelCall, profile: Profile): void
   } else if (toolChoice !== 'auto') {
     request['tool_choice'] = toolChoice;
   }
-  if (call.parallelToolCalls !== undefined && profile.parallelToolCalls) {
+  if (call.parallelToolCalls !== undefined && profile.features.singleCalls) {
     request['parallel_tool_calls'] = call.parallelToolCalls;
   }
 }

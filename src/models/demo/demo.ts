@@ -37,7 +37,14 @@ export function createDemoModel(options: DemoOptions): Model {
   if (!(chunkDelayMs >= 0)) throw new RangeError('chunkDelayMs must not be negative');
   let running = 0;
   return {
-    features: { logprobs: false, verbosity: true, reasoningEffort: true, penalties: true },
+    features: {
+      logprobs: false,
+      verbosity: true,
+      reasoningEffort: true,
+      penalties: true,
+      forcedCalls: true,
+      singleCalls: true,
+    },
     stream(call: ModelCall, sink: ModelSink): ModelStream {
       if (running >= maxConcurrent) return play(refusal(), 0, sink, () => undefined);
       running += 1;

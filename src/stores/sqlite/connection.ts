@@ -4,18 +4,23 @@ import { migrate, UnusableDatabase } from './schema.ts';
 
 export type Synchronous = 'full' | 'normal';
 
-/** How long a change waits for another process that is writing. */
-export const busyTimeoutMs = 5_000;
 /** A read waits only where another process recovers the file after a crash; it holds up the whole process. */
 const readBusyTimeoutMs = 250;
 /** What the write-ahead log may keep on disk when it is not in use. */
 const maxIdleLogBytes = 64 * 1024 * 1024;
 
-export function openForWriting(path: string, synchronous: Synchronous): DatabaseSync {
+export type WriterSetup = {
+  readonly path: string;
+  readonly synchronous: Synchronous;
+  /** How long a change waits for another process that is writing. */
+  readonly busyTimeoutMs: number;
+};
+
+export function openForWriting({ path, synchronous, busyTimeoutMs }: WriterSetup): DatabaseSync {
   const database = new DatabaseSync(path, { timeout: busyTimeoutMs });
   try {
     database.exec('PRAGMA secure_delete = ON');
-    useWriteAheadLog(database);
+    useWriteAheadLog(database, busyTimeoutMs);
     database.exec(`PRAGMA synchronous = ${synchronous}; PRAGMA journal_size_limit = ${maxIdleLogBytes}`);
     database.exec('PRAGMA cache_size = -16000');
     migrate(database, path);
@@ -34,7 +39,7 @@ export function openForReading(path: string): DatabaseSync {
 }
 
 /** SQLite does not wait for others while it changes the journal's mode: processes that start at once need to try again. */
-function useWriteAheadLog(database: DatabaseSync): void {
+function useWriteAheadLog(database: DatabaseSync, busyTimeoutMs: number): void {
   const pauseMs = 20;
   const pause = new Int32Array(new SharedArrayBuffer(4));
   for (let attempts = busyTimeoutMs / pauseMs; ; attempts -= 1) {

@@ -1,5 +1,4 @@
 import type { DatabaseSync } from 'node:sqlite';
-import { busyTimeoutMs } from './connection.ts';
 import type { WriterOperation } from './messages.ts';
 
 const erasingKinds: ReadonlySet<WriterOperation['kind']> = new Set([
@@ -21,11 +20,13 @@ const patienceMs = 50;
  */
 export class Eraser {
   readonly #database: DatabaseSync;
+  readonly #busyTimeoutMs: number;
   #dueAtMs: number | undefined;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(database: DatabaseSync) {
+  constructor(database: DatabaseSync, busyTimeoutMs: number) {
     this.#database = database;
+    this.#busyTimeoutMs = busyTimeoutMs;
     // The process before may have died between a deletion and its erasure.
     this.#arm(delayMs);
   }
@@ -64,7 +65,7 @@ export class Eraser {
       // A full disk, for one. What was committed is safe in the log, and the next attempt comes.
       return false;
     } finally {
-      this.#database.exec(`PRAGMA busy_timeout = ${busyTimeoutMs}`);
+      this.#database.exec(`PRAGMA busy_timeout = ${this.#busyTimeoutMs}`);
     }
   }
 }

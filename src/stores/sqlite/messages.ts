@@ -1,9 +1,6 @@
 import type { WriteOperation, WriteResult } from '../writing.ts';
-import type { Synchronous } from './connection.ts';
 
 /** What the main thread and the writer's thread say to each other. */
-export type WriterSetup = { readonly path: string; readonly synchronous: Synchronous };
-
 /** `ping` changes nothing, but has to get the lock that a change needs. */
 export type WriterOperation = WriteOperation | { readonly kind: 'ping' };
 

@@ -19,6 +19,8 @@ export type SqliteStoreOptions = {
   /** `full`: what was answered survives the loss of power. `normal`: it survives the death of the process. */
   readonly synchronous: Synchronous;
   readonly now: () => number;
+  /** How long a change waits for another process that is writing; 5 s unless told otherwise. */
+  readonly busyTimeoutMs?: number | undefined;
 };
 
 /** What may wait for the writer. */
@@ -34,7 +36,9 @@ export async function createSqliteStore(options: SqliteStoreOptions): Promise<St
   }
   const path = resolve(options.path);
   createFile(path);
-  const queue = new WriteQueue({ path, synchronous: options.synchronous }, queueLimits);
+  const { synchronous, busyTimeoutMs = 5_000 } = options;
+  const setup = { path, synchronous, busyTimeoutMs };
+  const queue = new WriteQueue(setup, queueLimits);
   // The writer migrates before it answers: whoever reads afterwards finds the tables.
   await queue.submit({ kind: 'ping' });
   return storeOverRows(new SqliteBackend(openForReading(path), queue, options.now));

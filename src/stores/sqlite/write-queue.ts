@@ -1,7 +1,8 @@
 import { Worker } from 'node:worker_threads';
 import { StoreUnavailable } from '../../store.ts';
 import type { WriteResult } from '../writing.ts';
-import type { Answer, FromWriter, Submission, ToWriter, WriterOperation, WriterSetup } from './messages.ts';
+import type { WriterSetup } from './connection.ts';
+import type { Answer, FromWriter, Submission, ToWriter, WriterOperation } from './messages.ts';
 import { UnusableDatabase } from './schema.ts';
 
 export type QueueLimits = { readonly maxOperations: number; readonly maxBytes: number };

@@ -1,9 +1,10 @@
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import type { WriterSetup } from './connection.ts';
 import { openForWriting } from './connection.ts';
 import { Eraser } from './eraser.ts';
 import { unavailableReason } from './failures.ts';
 import { GroupCommit } from './group-commit.ts';
-import type { FromWriter, Submission, ToWriter, WriterSetup } from './messages.ts';
+import type { FromWriter, Submission, ToWriter } from './messages.ts';
 
 /**
  * The writer's thread: a slow disk or a lock held by another process keeps this thread waiting, not the server. What
@@ -22,7 +23,7 @@ function say(message: FromWriter): void {
 
 function open(setup: WriterSetup): ReturnType<typeof openForWriting> | undefined {
   try {
-    return openForWriting(setup.path, setup.synchronous);
+    return openForWriting(setup);
   } catch (error) {
     const reason = unavailableReason(error);
     const message = error instanceof Error ? error.message : String(error);
@@ -37,7 +38,7 @@ const setup = workerData as WriterSetup;
 const database = open(setup);
 if (database !== undefined) {
   const groups = new GroupCommit(database, setup.synchronous);
-  const eraser = new Eraser(database);
+  const eraser = new Eraser(database, setup.busyTimeoutMs);
   const queue: Submission[] = [];
   let isClosing = false;
 
