@@ -1,5 +1,5 @@
 import type { Config } from './config.ts';
-import { isLoopbackName } from './http/auth.ts';
+import { isLoopbackName } from './loopback.ts';
 
 /** What the banner is about. */
 export type BannerFacts = {

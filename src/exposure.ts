@@ -1,7 +1,7 @@
 import { networkInterfaces } from 'node:os';
 import type { Config } from './config.ts';
 import { ConfigError } from './config-error.ts';
-import { isLoopbackName } from './http/auth.ts';
+import { isLoopbackName } from './loopback.ts';
 import { answersAnybody } from './models/credentials.ts';
 import type { Provider } from './models/providers.ts';
 

@@ -1,8 +1,8 @@
 import { hash } from 'node:crypto';
-import { isIP } from 'node:net';
 import type { FastifyRequest } from 'fastify';
 import type { Caller } from '../engine/engine.ts';
 import { ApiError } from '../errors.ts';
+import { isLoopbackName } from '../loopback.ts';
 
 /** The header in which servers of this kind name themselves on upstream calls. */
 export const viaHeader = 'x-open-responses-via';
@@ -63,14 +63,6 @@ export function checkBrowser(request: FastifyRequest, rules: AccessRules): void 
       { code: 'host_not_allowed' },
     );
   }
-}
-
-/** Whether an address that a server binds, or a name that a client uses, can only be reached from this machine. */
-export function isLoopbackName(name: string): boolean {
-  const plain = name.replace(/^\[|\]$/g, '').toLowerCase();
-  if (plain === 'localhost' || plain.endsWith('.localhost') || plain === '::1') return true;
-  const mapped = plain.startsWith('::ffff:') ? plain.slice('::ffff:'.length) : plain;
-  return isIP(mapped) === 4 && mapped.startsWith('127.');
 }
 
 function isLocalName(name: string, allowed: readonly string[]): boolean {

@@ -72,9 +72,7 @@ it('stores do not import each other, nor models of one protocol another', () => 
 
 it('only the assembler and the items that it opens write events', () => {
   const writers = sources.filter((file) =>
-    /['"`]response\.(?:output|content|function|created|in_progress|reason)/.test(
-      readFileSync(join(root, file), 'utf8'),
-    ),
+    /['"]response\.(?:output|content|function|created|in_progress|reason)/.test(readFileSync(join(root, file), 'utf8')),
   );
   expect(writers.filter((file) => !file.startsWith('src/api/'))).toEqual([
     'src/engine/assembler.ts',
