@@ -32,7 +32,7 @@ export class AnswerReader {
     const end = all.indexOf('\r\n\r\n');
     this.#rest = end < 0 ? all : undefined;
     if (end < 0) return undefined;
-    const head = all.latin1Slice(0, end);
+    const head = all.toString('latin1', 0, end);
     if (!head.startsWith('HTTP/1.1 ')) throw new Error(`no HTTP answer: ${head.slice(0, 100)}`);
     const length = /content-length: *(\d+)/i.exec(head)?.[1];
     this.#status = Number(head.slice(9, 12));
@@ -47,7 +47,7 @@ export class AnswerReader {
 
   #takeLength(bytes: Buffer): boolean {
     if (bytes.length > this.#left) throw new Error('bytes behind the end of an answer');
-    this.#body += bytes.latin1Slice();
+    this.#body += bytes.toString('latin1');
     this.#left -= bytes.length;
     return this.#left === 0;
   }
@@ -57,7 +57,7 @@ export class AnswerReader {
     while (at < bytes.length) {
       if (this.#left > 0) {
         const end = Math.min(bytes.length, at + this.#left);
-        this.#body += bytes.latin1Slice(at, end);
+        this.#body += bytes.toString('latin1', at, end);
         this.#left -= end - at;
         if (this.#left === 0) this.#skip = 2;
         at = end;
@@ -77,7 +77,7 @@ export class AnswerReader {
 
   #takeSize(bytes: Buffer, at: number): number {
     const end = bytes.indexOf(10, at);
-    this.#sizeLine += bytes.latin1Slice(at, end < 0 ? bytes.length : end);
+    this.#sizeLine += bytes.toString('latin1', at, end < 0 ? bytes.length : end);
     if (end < 0) return bytes.length;
     this.#left = Number.parseInt(this.#sizeLine, 16);
     if (Number.isNaN(this.#left)) throw new Error(`no size of a chunk: ${this.#sizeLine.slice(0, 50)}`);

@@ -81,7 +81,8 @@ async function grow(server: Started, file: string | undefined): Promise<{ chain:
         const item = userItem(turn);
         const before = turn === 1 ? {} : { previous_response_id: chain.lastId };
         const response = await create(server.port, { model: models.fast, ...before, input: [item], store: true });
-        if (response.status !== 'completed' || textOf(response) !== answerText) throw new Error('a wrong answer in a chain');
+        if (response.status !== 'completed' || textOf(response) !== answerText)
+          throw new Error('a wrong answer in a chain');
         chain.lastId = response.id;
         chain.items.push(item, ...response.output);
       }),
@@ -96,7 +97,8 @@ async function grow(server: Started, file: string | undefined): Promise<{ chain:
 function bytesOf(file: string): number {
   const database = new DatabaseSync(file, { timeout: 5_000 });
   try {
-    const value = (pragma: string): number => Number(Object.values(database.prepare(`PRAGMA ${pragma}`).get() ?? {})[0]);
+    const value = (pragma: string): number =>
+      Number(Object.values(database.prepare(`PRAGMA ${pragma}`).get() ?? {})[0]);
     if (value('wal_checkpoint(TRUNCATE)') !== 0) throw new Error('the write-ahead log could not be written back');
     return (value('page_count') - value('freelist_count')) * value('page_size');
   } finally {
@@ -105,7 +107,9 @@ function bytesOf(file: string): number {
 }
 
 function steps(sizes: Sizes): number[] {
-  return measuredAt.map((turn, at) => (sizes.get(turn) ?? Number.NaN) - (sizes.get(measuredAt[at - 1] ?? 0) ?? Number.NaN));
+  return measuredAt.map(
+    (turn, at) => (sizes.get(turn) ?? Number.NaN) - (sizes.get(measuredAt[at - 1] ?? 0) ?? Number.NaN),
+  );
 }
 
 function describeGrowth(sizes: Sizes): string {
@@ -146,10 +150,19 @@ async function differences(server: Started, chain: Chain): Promise<string[]> {
 type Pair = { readonly continued: JobResult[]; readonly stateless: JobResult[]; readonly wrong: string[] };
 
 /** The same turn again and again: by id, so that the context is read, and with everything in `input`. Nothing is stored. */
-async function compare(load: Started, server: Started, upstream: Started, chain: Chain, options: BenchOptions): Promise<Pair> {
+async function compare(
+  load: Started,
+  server: Started,
+  upstream: Started,
+  chain: Chain,
+  options: BenchOptions,
+): Promise<Pair> {
   const pair: Pair = { continued: [], stateless: [], wrong: [] };
   const texts = bodies(chain, models.fast);
-  const once = async (kind: 'continued' | 'stateless', job: { warmupMs: number; measureMs: number }): Promise<JobResult> => {
+  const once = async (
+    kind: 'continued' | 'stateless',
+    job: { warmupMs: number; measureMs: number },
+  ): Promise<JobResult> => {
     const body = JSON.stringify(texts[kind]);
     const group: Group = { port: server.port, path: '/v1/responses', body, connections: 1, check: 'json' };
     const result = await measure(load, { groups: [group], ...job, pid: server.pid, otherPids: [upstream.pid] });
@@ -179,4 +192,3 @@ function describePair(store: string, { continued, stateless }: Pair): string[][]
     row(`${store}: \`previous_response_id\``, continued, spread(ratios)),
   ];
 }
-

@@ -41,7 +41,9 @@ function wrongStream(body: string, isThorough: boolean): string | undefined {
   const deltas = occurrences(body, delta);
   if (deltas !== chunkCount) return `${deltas} deltas`;
   const start = at + completed.length;
-  const wrong = wrongResponse((JSON.parse(body.slice(start, body.indexOf('\n', start))) as { response: unknown }).response);
+  const wrong = wrongResponse(
+    (JSON.parse(body.slice(start, body.indexOf('\n', start))) as { response: unknown }).response,
+  );
   return wrong ?? (isThorough ? wrongEvents(body) : undefined);
 }
 

@@ -21,7 +21,11 @@ class PassOn implements Dispatcher.DispatchHandler {
   /** Told apart from handlers of an older kind by having this. */
   onRequestStart(): void {}
 
-  onResponseStart(_: Dispatcher.DispatchController, status: number, headers: Record<string, string | string[] | undefined>): void {
+  onResponseStart(
+    _: Dispatcher.DispatchController,
+    status: number,
+    headers: Record<string, string | string[] | undefined>,
+  ): void {
     const passed: Record<string, string | string[]> = {};
     for (const name of ['content-type', 'content-length']) {
       const value = headers[name];
@@ -66,7 +70,9 @@ function passOn(request: IncomingMessage, response: ServerResponse, body: Buffer
 const server = createServer((request, response) => {
   const parts: Buffer[] = [];
   request.on('data', (piece: Buffer) => parts.push(piece));
-  request.on('end', () => passOn(request, response, parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts)));
+  request.on('end', () =>
+    passOn(request, response, parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts)),
+  );
 });
 
 process.on('disconnect', () => process.exit(0));

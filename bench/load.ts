@@ -3,6 +3,7 @@
  * message, and answers with what it measured. See `client.ts` for the other end.
  */
 import { connect, type Socket } from 'node:net';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { type Answer, AnswerReader } from './answer-reader.ts';
 import { type CheckName, wrongWith } from './checks.ts';
 import { busyMs, cpuMsOf } from './machine.ts';
@@ -48,6 +49,8 @@ export type JobResult = {
   readonly cpuMs: number;
   /** CPU time that went to processes outside the bench. */
   readonly foreignCpuMs: number;
+  /** The longest that the load itself was held up: no time that it measured is more exact than that. */
+  readonly ownStallMs: number;
 };
 
 /** Answers that are still to come when the time is over get so long. */
@@ -88,7 +91,11 @@ class Tally {
 
   result(): GroupResult {
     const { answers, wrong, firstWrong } = this;
-    const [latencyMs, gapsMs, endingMs] = [this.latencies, this.gaps, this.endings].map(summarise) as [Summary, Summary, Summary];
+    const [latencyMs, gapsMs, endingMs] = [this.latencies, this.gaps, this.endings].map(summarise) as [
+      Summary,
+      Summary,
+      Summary,
+    ];
     return { answers, latencyMs, gapsMs, endingMs, wrong, firstWrong };
   }
 }
@@ -124,7 +131,7 @@ class Peer {
     const socket = connect({ port: this.#tally.group.port, host: '127.0.0.1', noDelay: true });
     this.#socket = socket;
     socket.on('connect', () => setTimeout(() => this.#send(), delayMs));
-    socket.on('data', (bytes) => this.#data(bytes));
+    socket.on('data', (bytes: Buffer) => this.#data(bytes));
     socket.on('error', (error) => this.#lost(error.message));
     socket.on('close', () => this.#lost('closed'));
     return this.#ended.promise;
@@ -204,9 +211,12 @@ async function work(job: Job): Promise<JobResult> {
   await sleep(job.warmupMs);
   const pids = [job.pid, process.pid, ...job.otherPids];
   const before = { cpu: cpuMsOf(job.pid), ours: cpuOfAll(pids), busy: busyMs(), at: performance.now() };
+  const stalls = monitorEventLoopDelay({ resolution: 5 });
+  stalls.enable();
   state.isMeasuring = true;
   await sleep(job.measureMs);
   state.isMeasuring = false;
+  stalls.disable();
   const seconds = (performance.now() - before.at) / 1000;
   const cpuMs = cpuMsOf(job.pid) - before.cpu;
   const foreignCpuMs = busyMs() - before.busy - (cpuOfAll(pids) - before.ours);
@@ -214,7 +224,8 @@ async function work(job: Job): Promise<JobResult> {
   for (const { peer } of peers) peer.finish();
   const isDrained = await Promise.race([Promise.all(ends).then(() => true), sleep(drainMs).then(() => false)]);
   if (!isDrained) tallies[0]?.failed(`answers were missing ${drainMs} ms after the end`);
-  return { groups: tallies.map((tally) => tally.result()), seconds, cpuMs, foreignCpuMs };
+  const ownStallMs = stalls.max / 1e6;
+  return { groups: tallies.map((tally) => tally.result()), seconds, cpuMs, foreignCpuMs, ownStallMs };
 }
 
 process.on('message', (message) => {

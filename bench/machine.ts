@@ -1,4 +1,4 @@
-import { fdatasyncSync, mkdtempSync, openSync, closeSync, readFileSync, rmSync, statfsSync, writeSync } from 'node:fs';
+import { closeSync, fdatasyncSync, mkdtempSync, openSync, readFileSync, rmSync, statfsSync, writeSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { figure, summarise } from './stats.ts';
@@ -67,6 +67,8 @@ export function machineFacts(folder: string, pinning: string): string {
     `- ${availableParallelism()} cores, ${cpus()[0]?.model ?? 'unknown'}; Linux ${release()}; Node.js ${process.version}`,
     `- ${pinning}`,
     `- disk: fdatasync of 4 KiB in ${figure(sync.p50)} ms (p99 ${figure(sync.p99)} ms)`,
-    `- load average before the run: ${loadavg().map((each) => each.toFixed(2)).join(' ')}`,
+    `- load average before the run: ${loadavg()
+      .map((each) => each.toFixed(2))
+      .join(' ')}`,
   ].join('\n');
 }

@@ -63,14 +63,19 @@ export function startScript(name: string, args: readonly string[], core: number)
 /** The server itself, as its command starts it. */
 export function startServer(flags: readonly string[], options: StartOptions): Promise<Started> {
   const child = launch([...(options.nodeFlags ?? []), join(root, 'src', 'main.ts'), ...flags], options, false);
-  return ready(child, 'the server', (found) => {
-    let text = '';
-    child.stdout?.on('data', (piece: Buffer) => {
-      text += piece.toString();
-      const port = /http:\/\/127\.0\.0\.1:(\d+)\/v1/.exec(text)?.[1];
-      if (port !== undefined) found(Number(port));
-    });
-  }, options.stderrFile);
+  return ready(
+    child,
+    'the server',
+    (found) => {
+      let text = '';
+      child.stdout?.on('data', (piece: Buffer) => {
+        text += piece.toString();
+        const port = /http:\/\/127\.0\.0\.1:(\d+)\/v1/.exec(text)?.[1];
+        if (port !== undefined) found(Number(port));
+      });
+    },
+    options.stderrFile,
+  );
 }
 
 function launch(args: readonly string[], options: StartOptions, speaks: boolean): ChildProcess {
@@ -92,7 +97,9 @@ function launch(args: readonly string[], options: StartOptions, speaks: boolean)
 
 /** Settings and proxies of whoever runs the bench must not change what it measures. */
 function cleanEnvironment(): Record<string, string> {
-  const kept = Object.entries(process.env).filter(([name]) => !/^(OPEN_?RESPONSES|OPENAI|NODE_OPTIONS)|_proxy$/i.test(name));
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !/^(OPEN_?RESPONSES|OPENAI|NODE_OPTIONS)|_proxy$/i.test(name),
+  );
   return Object.fromEntries(kept.map(([name, value]) => [name, value ?? '']));
 }
 
@@ -129,7 +136,9 @@ function stop(child: ChildProcess): Promise<void> {
 }
 
 /** Runs `use` with the processes that `start` starts, and ends them whatever comes of it. */
-export async function withProcesses<T>(use: (keep: (started: Promise<Started>) => Promise<Started>) => Promise<T>): Promise<T> {
+export async function withProcesses<T>(
+  use: (keep: (started: Promise<Started>) => Promise<Started>) => Promise<T>,
+): Promise<T> {
   const kept: Started[] = [];
   try {
     return await use(async (started) => {

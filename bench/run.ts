@@ -31,7 +31,8 @@ function readArguments(): { names: readonly string[]; rounds: number; seconds: n
   });
   const [rounds, seconds] = [Number(values.rounds), Number(values.seconds)];
   const unknown = positionals.filter((name) => !benches.has(name));
-  if (unknown.length > 0) throw new Error(`no bench ${unknown.join(', ')}: there are ${[...benches.keys()].join(', ')}`);
+  if (unknown.length > 0)
+    throw new Error(`no bench ${unknown.join(', ')}: there are ${[...benches.keys()].join(', ')}`);
   if (!Number.isInteger(rounds) || rounds < 1 || rounds > 100) throw new Error('--rounds takes 1 to 100');
   if (!(seconds >= 0.1 && seconds <= 60)) throw new Error('--seconds takes 0.1 to 60');
   return { names: positionals.length > 0 ? positionals : byDefault, rounds, seconds, dir: values.dir };

@@ -15,7 +15,9 @@ export const models = {
   digest: 'bench-digest',
 } as const;
 
-const words = 'the server keeps what it was told and passes on what it hears without adding much of its own time'.split(' ');
+const words = 'the server keeps what it was told and passes on what it hears without adding much of its own time'.split(
+  ' ',
+);
 
 /** The pieces of the answer, as a model would cut it: about a word each. */
 export const chunkTexts: readonly string[] = Array.from(

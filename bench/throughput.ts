@@ -28,7 +28,12 @@ const variants: readonly Variant[] = [
   },
 ];
 
-type Contestant = { readonly variant: Variant; readonly started: Started; readonly group: Group; readonly rounds: JobResult[] };
+type Contestant = {
+  readonly variant: Variant;
+  readonly started: Started;
+  readonly group: Group;
+  readonly rounds: JobResult[];
+};
 
 /** Whole answers: requests per second. */
 export const jsonBench: Bench = (options) => run(options, false);
@@ -45,7 +50,11 @@ function run({ rounds, seconds, folder }: Parameters<Bench>[0], stream: boolean)
       const started = await keep(
         variant.flags === undefined
           ? startScript('floor.ts', [`http://127.0.0.1:${upstream.port}`], cores.measured)
-          : startServer(serverFlags(upstream.port, variant.flags(folder)), { core: cores.measured, cwd: folder, stderrFile }),
+          : startServer(serverFlags(upstream.port, variant.flags(folder)), {
+              core: cores.measured,
+              cwd: folder,
+              stderrFile,
+            }),
       );
       contestants.push({ variant, started, group: groupOf(variant, started.port, stream), rounds: [] });
     }
@@ -69,7 +78,12 @@ function run({ rounds, seconds, folder }: Parameters<Bench>[0], stream: boolean)
 function groupOf(variant: Variant, port: number, stream: boolean): Group {
   const common = { port, connections };
   if (variant.flags === undefined) {
-    return { ...common, path: '/v1/chat/completions', body: chatBody({ stream }), check: stream ? 'chat-stream' : 'chat-json' };
+    return {
+      ...common,
+      path: '/v1/chat/completions',
+      body: chatBody({ stream }),
+      check: stream ? 'chat-stream' : 'chat-json',
+    };
   }
   const body = responsesBody({ stream, store: variant.store ?? false });
   return { ...common, path: '/v1/responses', body, check: stream ? 'stream' : 'json' };
@@ -111,6 +125,8 @@ function describe(contestants: readonly Contestant[], stream: boolean, seconds: 
 
 /** How quiet the machine was. */
 export function disturbance(percentages: readonly number[]): string {
-  const [middle, highest] = [median(percentages), Math.max(...percentages)].map((each) => Math.max(0, Math.round(each)));
+  const [middle, highest] = [median(percentages), Math.max(...percentages)].map((each) =>
+    Math.max(0, Math.round(each)),
+  );
   return `Other processes used ${middle} % of a core meanwhile (at most ${highest} %).`;
 }

@@ -4,8 +4,8 @@
  * and the next write follows in the next turn of the event loop.
  */
 import { hash } from 'node:crypto';
-import { createServer, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { answerText, chunksPerWrite, chunkTexts, models, pacedGapMs } from './script.ts';
 
 const common = { id: 'chatcmpl-benchbenchbenchbenchbench', created: 1_700_000_000, model: 'bench-model-2026-01-01' };
@@ -38,11 +38,17 @@ const streamHead = 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransf
 const opening = streamHead + chunk({ role: 'assistant', content: '' }, null);
 const pieces = chunkTexts.map((content) => chunk({ content }, null));
 const ending = `${
-  chunk({}, 'stop') + event(JSON.stringify({ ...common, object: 'chat.completion.chunk', choices: [], usage })) + event('[DONE]')
+  chunk({}, 'stop') +
+  event(JSON.stringify({ ...common, object: 'chat.completion.chunk', choices: [], usage })) +
+  event('[DONE]')
 }0\r\n\r\n`;
 
 const fastWrites: readonly Buffer[] = grouped(pieces, chunksPerWrite);
-const pacedWrites: readonly Buffer[] = [Buffer.from(opening), ...pieces.map((piece) => Buffer.from(piece)), Buffer.from(ending)];
+const pacedWrites: readonly Buffer[] = [
+  Buffer.from(opening),
+  ...pieces.map((piece) => Buffer.from(piece)),
+  Buffer.from(ending),
+];
 const fastAnswer = wholeAnswer(answerText);
 const listOfModels = jsonAnswer({ object: 'list', data: [] });
 
@@ -73,8 +79,8 @@ function streamPaced(socket: Socket): void {
 
 /** What is asked stands at both ends of the body: the model first, `stream` behind the messages. */
 function answer(socket: Socket, body: Buffer): void {
-  const start = body.latin1Slice(0, 100);
-  const isStream = body.latin1Slice(Math.max(0, body.length - 200)).includes('"stream":true');
+  const start = body.toString('latin1', 0, 100);
+  const isStream = body.toString('latin1', Math.max(0, body.length - 200)).includes('"stream":true');
   if (start.includes(models.digest)) {
     const { messages } = JSON.parse(body.toString()) as { messages: unknown };
     socket.write(wholeAnswer(hash('sha256', JSON.stringify(messages))));
@@ -83,33 +89,55 @@ function answer(socket: Socket, body: Buffer): void {
   else streamFast(socket);
 }
 
+/** Puts requests together, one at a time. */
+class RequestReader {
+  readonly #onBody: (body: Buffer) => void;
+  #parts: Buffer[] = [];
+  #total = 0;
+  /** Of the whole request, once its head is there. */
+  #length: number | undefined;
+  #bodyAt = 0;
+
+  constructor(onBody: (body: Buffer) => void) {
+    this.#onBody = onBody;
+  }
+
+  feed(piece: Buffer): void {
+    this.#parts.push(piece);
+    this.#total += piece.length;
+    if (this.#length === undefined && !this.#takeHead()) return;
+    if (this.#length === undefined || this.#total < this.#length) return;
+    const body = this.#whole().subarray(this.#bodyAt, this.#length);
+    this.#parts = [];
+    this.#total = 0;
+    this.#length = undefined;
+    this.#onBody(body);
+  }
+
+  #takeHead(): boolean {
+    const all = this.#whole();
+    const end = all.indexOf('\r\n\r\n');
+    if (end < 0) return false;
+    this.#bodyAt = end + 4;
+    this.#length = this.#bodyAt + Number(/content-length: *(\d+)/i.exec(all.toString('latin1', 0, end))?.[1] ?? 0);
+    return true;
+  }
+
+  #whole(): Buffer {
+    const [first, ...more] = this.#parts;
+    if (first !== undefined && more.length === 0) return first;
+    const whole = Buffer.concat(this.#parts);
+    this.#parts = [whole];
+    return whole;
+  }
+}
+
 const server = createServer({ noDelay: true }, (socket) => {
-  let rest: Buffer | undefined;
-  /** The whole length of the request that is arriving, once its head is there. */
-  let length = 0;
-  let bodyAt = 0;
-  let parts: Buffer[] = [];
-  let total = 0;
-  socket.on('data', (piece) => {
-    parts.push(piece);
-    total += piece.length;
-    if (length === 0) {
-      rest = parts.length === 1 ? piece : Buffer.concat(parts);
-      parts = [rest];
-      const headEnd = rest.indexOf('\r\n\r\n');
-      if (headEnd < 0) return;
-      bodyAt = headEnd + 4;
-      length = bodyAt + Number(/content-length: *(\d+)/i.exec(rest.latin1Slice(0, headEnd))?.[1] ?? 0);
-    }
-    if (total < length) return;
-    const request = parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts);
-    const body = request.subarray(bodyAt, length);
-    parts = [];
-    total = 0;
-    length = 0;
+  const reader = new RequestReader((body) => {
     if (body.length === 0) socket.write(listOfModels);
     else answer(socket, body);
   });
+  socket.on('data', (piece: Buffer) => reader.feed(piece));
   socket.on('error', () => socket.destroy());
 });
 

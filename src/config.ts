@@ -57,6 +57,8 @@ export type Config = {
   readonly conversation: { readonly leaseMs: number };
   readonly stream: {
     readonly keepAliveMs: number;
+    /** How long `response.created` waits for the upstream (R13). */
+    readonly openAfterMs: number;
     /** Whether a stream ends with `data: [DONE]`. */
     readonly done: boolean;
     readonly obfuscation: boolean;
@@ -304,6 +306,7 @@ function assemble(found: Found, proxies: Proxies): Config {
     conversation: { leaseMs: value('conversation.lease') },
     stream: {
       keepAliveMs: value('stream.keep-alive'),
+      openAfterMs: value('stream.open-after'),
       done: value('stream.done'),
       obfuscation: value('stream.obfuscation'),
     },

@@ -35,9 +35,6 @@ export type RunningServer = {
   close(options?: { readonly force?: boolean }): Promise<void>;
 };
 
-/** How long `response.created` waits for a silent upstream (R13). */
-const openAfterMs = 10_000;
-
 /**
  * Builds everything and listens. The only place that wires.
  * @throws ConfigError where the configuration contradicts itself, and whatever listening or opening the store throws.
@@ -141,7 +138,7 @@ function engineDeps(config: Config, parts: Parts): EngineDeps {
       storeByDefault: config.store.default,
       maxContextBytes: config.context.maxBytes,
       leaseMs: config.conversation.leaseMs,
-      openAfterMs,
+      openAfterMs: config.stream.openAfterMs,
       obfuscation: config.stream.obfuscation,
     },
     mintId,

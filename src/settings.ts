@@ -126,6 +126,11 @@ export const settings = {
     '15s',
     'After how long without an event a stream sends a comment, so that nothing between closes it.',
   ),
+  'stream.open-after': setting(
+    duration(),
+    '10s',
+    'How long a stream waits for a silent upstream before it begins. Until then a failure is a plain HTTP error; afterwards it is an event.',
+  ),
   'stream.done': setting(
     onOff,
     'true',

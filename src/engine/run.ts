@@ -175,13 +175,8 @@ export class Run implements LiveRun {
     if (assembler === undefined) throw new Error('a model ended before it was called');
     if (end.reason === 'error') return this.#fail(end.error);
     const outcome = assembler.end(end.reason);
-    if (this.#plan.store) {
-      try {
-        if ((await this.#append(outcome)) === 'lost') return await this.#fail(await this.#whyLost());
-      } catch (thrown) {
-        return await this.#fail(asRunError(thrown));
-      }
-    }
+    const failure = await this.#commit(outcome);
+    if (failure !== undefined) return this.#fail(failure);
     const json = assembler.json(outcome);
     assembler.finish(outcome, json);
     return { status: outcome.status, json };
@@ -219,12 +214,19 @@ export class Run implements LiveRun {
     settle();
   }
 
-  async #append(outcome: ResponseOutcome): Promise<'appended' | 'lost'> {
+  /** Stores what the run made, where it is to be stored. Resolves with why that was not possible. */
+  async #commit(outcome: ResponseOutcome): Promise<ApiError | undefined> {
+    if (!this.#plan.store) return undefined;
     const kind = this.conversationId === undefined ? 'chain' : 'conversation';
-    const result = await this.#deps.store.appendTurn(this.tenant, this.#turn(kind, outcome));
-    // The append of a conversation's turn has freed its lease.
-    if (result === 'appended') this.#hasLease = false;
-    return result;
+    try {
+      const result = await this.#deps.store.appendTurn(this.tenant, this.#turn(kind, outcome));
+      if (result === 'lost') return await this.#whyLost();
+      // The append of a conversation's turn has freed its lease.
+      this.#hasLease = false;
+      return undefined;
+    } catch (thrown) {
+      return asRunError(thrown);
+    }
   }
 
   /**

@@ -22,7 +22,7 @@ const defaults: Config = {
   sqlite: { path: 'open-responses.sqlite', synchronous: 'full' },
   context: { maxBytes: 32 * MiB },
   conversation: { leaseMs: 15_000 },
-  stream: { keepAliveMs: 15_000, done: true, obfuscation: false },
+  stream: { openAfterMs: 10_000, keepAliveMs: 15_000, done: true, obfuscation: false },
   upstream: {
     connectTimeoutMs: 10_000,
     headersTimeoutMs: 600_000,

@@ -139,6 +139,14 @@ test('R8 bytes are bounded as well, whatever they are spent on', async () => {
   await expect(store.appendTurn(tenant, huge)).rejects.toBeInstanceOf(StoreUnavailable);
 });
 
+test('R8 what does not fit anyway costs nobody else anything', async () => {
+  const store = small({ maxBytes: 50_000 });
+  for (const id of ['r1', 'r2', 'r3']) await store.appendTurn(tenant, turn(id));
+  const huge = turn('huge', undefined, { responseJson: `"${'x'.repeat(50_000)}"` });
+  await expect(store.appendTurn(tenant, huge)).rejects.toBeInstanceOf(StoreUnavailable);
+  expect(await left(store, ['r1', 'r2', 'r3'])).toEqual(['r1', 'r2', 'r3']);
+});
+
 test('R8 one conversation that alone is over the limit is refused, not evicted', async () => {
   const store = small({ maxBytes: 50_000 });
   await makeConversation(store, tenant, 'conv', ['a']);

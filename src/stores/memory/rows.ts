@@ -23,6 +23,7 @@ type Tree = {
   readonly tenant: string;
   readonly id: string;
   readonly threads: Set<string>;
+  bytes: number;
   holds: number;
   contentful: number;
 };
@@ -118,7 +119,7 @@ export class MemoryRows implements WriteRows {
       tree.threads.add(thread.id);
       this.#threads += 1;
     }
-    this.#bytes += bytes;
+    this.#count(tree, bytes);
     if (entry !== undefined) this.#addEntry(owner, tree, entry, index);
     return true;
   }
@@ -131,7 +132,7 @@ export class MemoryRows implements WriteRows {
     const bytes = threadBytes(row) - threadBytes(thread.row);
     this.#makeRoom(0, bytes, tree);
     thread.row = row;
-    this.#bytes += bytes;
+    this.#count(tree, bytes);
   }
 
   replaceEntry(tenant: string, entry: EntryRow, removed: readonly IndexedItem[]): void {
@@ -144,7 +145,7 @@ export class MemoryRows implements WriteRows {
     for (const { id } of removed) unindex(owner, id, entry);
     thread.entries[entry.position] = entry;
     if (before.itemsJson !== undefined && entry.itemsJson === undefined) tree.contentful -= 1;
-    this.#bytes += entryBytes(entry, []) - entryBytes(before, removed);
+    this.#count(tree, entryBytes(entry, []) - entryBytes(before, removed));
   }
 
   removeThread(tenant: string, threadId: string): void {
@@ -157,9 +158,9 @@ export class MemoryRows implements WriteRows {
       for (const { id } of index) unindex(owner, id, entry);
       if (entry.responseId !== undefined) owner.responses.delete(entry.responseId);
       if (entry.itemsJson !== undefined) tree.contentful -= 1;
-      this.#bytes -= entryBytes(entry, index);
+      this.#count(tree, -entryBytes(entry, index));
     }
-    this.#bytes -= threadBytes(thread.row);
+    this.#count(tree, -threadBytes(thread.row));
     owner.threads.delete(threadId);
     tree.threads.delete(threadId);
     this.#threads -= 1;
@@ -236,17 +237,31 @@ export class MemoryRows implements WriteRows {
     }
   }
 
-  /** Evicts whole trees, least recently used first, until so much more fits (R8). */
+  /**
+   * Evicts whole trees, least recently used first, until so much more fits (R8). What would not fit anyway costs nobody
+   * else anything: the victims are chosen before the first goes.
+   */
   #makeRoom(threads: number, bytes: number, own: Tree | undefined): void {
-    const fits = (): boolean =>
-      this.#threads + threads <= this.#limits.maxThreads && this.#bytes + bytes <= this.#limits.maxBytes;
-    if (fits() || (threads === 0 && bytes <= 0)) return;
+    if (threads === 0 && bytes <= 0) return;
+    let threadsOver = this.#threads + threads - this.#limits.maxThreads;
+    let bytesOver = this.#bytes + bytes - this.#limits.maxBytes;
+    const victims: Tree[] = [];
     for (const tree of this.#trees) {
+      if (threadsOver <= 0 && bytesOver <= 0) break;
       if (tree === own || tree.holds > 0 || this.#isLeased(tree)) continue;
-      for (const id of [...tree.threads]) this.removeThread(tree.tenant, id);
-      if (fits()) return;
+      victims.push(tree);
+      threadsOver -= tree.threads.size;
+      bytesOver -= tree.bytes;
     }
-    throw new StoreUnavailable('The in-memory store is full, and everything in it is in use');
+    if (threadsOver > 0 || bytesOver > 0) {
+      throw new StoreUnavailable('The in-memory store is full, and what is in it is in use');
+    }
+    for (const tree of victims) for (const id of [...tree.threads]) this.removeThread(tree.tenant, id);
+  }
+
+  #count(tree: Tree, bytes: number): void {
+    tree.bytes += bytes;
+    this.#bytes += bytes;
   }
 
   /** Only a conversation has a lease, and it is the root of its tree. */
@@ -283,7 +298,7 @@ export class MemoryRows implements WriteRows {
   #tree(owner: Tenant, tenant: string, id: string): Tree {
     let tree = owner.trees.get(id);
     if (tree === undefined) {
-      tree = { tenant, id, threads: new Set(), holds: 0, contentful: 0 };
+      tree = { tenant, id, threads: new Set(), bytes: 0, holds: 0, contentful: 0 };
       owner.trees.set(id, tree);
       this.#trees.add(tree);
     }

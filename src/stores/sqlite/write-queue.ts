@@ -23,6 +23,7 @@ export class WriteQueue {
   #outbox: Submission[] = [];
   #writer: Worker | undefined;
   #lastNumber = 0;
+  #wasOpen = false;
   #bytes = 0;
   #closed: Promise<void> | undefined;
 
@@ -81,11 +82,13 @@ export class WriteQueue {
     writer.on('message', (message: FromWriter) => {
       switch (message.kind) {
         case 'open':
+          this.#wasOpen = true;
           return;
         case 'answers':
           return this.#answer(writer, message.answers);
         case 'unusable':
-          reason = new UnusableDatabase(message.message);
+          // Later on, it is a matter for the operator, not for those who want to write: the store can't serve.
+          reason = new (this.#wasOpen ? StoreUnavailable : UnusableDatabase)(message.message);
           return;
         case 'unavailable':
           reason = new StoreUnavailable(message.message);
