@@ -79,6 +79,7 @@ const good: readonly Good[] = [
   ['context.max-bytes', '12B', (c) => c.context.maxBytes, 12],
   ['conversation.lease', '3s', (c) => c.conversation.leaseMs, 3000],
   ['stream.keep-alive', '4s', (c) => c.stream.keepAliveMs, 4000],
+  ['stream.open-after', '2s', (config) => config.stream.openAfterMs, 2_000],
   ['stream.done', 'false', (c) => c.stream.done, false],
   ['stream.obfuscation', 'true', (c) => c.stream.obfuscation, true],
   ['default-provider', 'my-vllm', (c) => c.defaultProvider, 'my-vllm'],

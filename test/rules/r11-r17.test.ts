@@ -87,11 +87,12 @@ describe.each(storeTypes)('state rules on %s', (store) => {
       reply.event('[DONE]');
       reply.end();
     };
-    const { server } = await serveScripted(script, { 'conversation.lease': '60ms' }, store);
+    const { server } = await serveScripted(script, { 'conversation.lease': '1s' }, store);
     const { body: conversation } = await server.post('/v1/conversations', {});
     const open = await server.open({ model, input: 'x', conversation: conversation.id });
     await open.until('response.output_text.delta');
-    for (let round = 0; round < 40; round++) {
+    // Longer than two leases: without renewals the conversation would be free.
+    for (const end = Date.now() + 2_500; Date.now() < end; ) {
       const answer = await server.post(`/v1/conversations/${conversation.id}/items`, {
         items: [{ role: 'user', content: 'b' }],
       });
