@@ -1,3 +1,4 @@
+import { wrongWith } from './checks.ts';
 import type { Group, Job, JobResult } from './load.ts';
 import type { Started } from './processes.ts';
 
@@ -27,6 +28,18 @@ export function complaints(name: string, result: JobResult, groups: readonly Gro
     if (each.wrong > 0) return [`${where}: ${each.wrong} wrong answers, the first: ${each.firstWrong?.slice(0, 600)}`];
     return each.answers === 0 ? [`${where}: no answers`] : [];
   });
+}
+
+/** Whether a response that was given out can be read back, or can not, as it should be. Empty: all is well. */
+export async function wronglyKept(name: string, port: number, result: JobResult, isStored: boolean): Promise<string[]> {
+  const id = result.groups[0]?.lastId ?? '';
+  const headers = { authorization: 'Bearer bench-key' };
+  const signal = AbortSignal.timeout(10_000);
+  const answer = await fetch(`http://127.0.0.1:${port}/v1/responses/${id}`, { headers, signal });
+  const body = await answer.text();
+  if (!isStored) return answer.status === 404 ? [] : [`${name}: ${id} was kept: status ${answer.status}`];
+  const wrong = wrongWith('json', { status: answer.status, body: JSON.stringify(JSON.parse(body)) }, 0);
+  return wrong === undefined ? [] : [`${name}: ${id} was not kept: ${wrong}`];
 }
 
 /** What a bench gives back. */

@@ -41,6 +41,8 @@ export type GroupResult = {
   /** Of all answers, those before and after the measured time included. */
   readonly wrong: number;
   readonly firstWrong: string | undefined;
+  /** The id of the last response, to be asked for afterwards. */
+  readonly lastId: string | undefined;
 };
 
 export type JobResult = {
@@ -68,6 +70,7 @@ class Tally {
   all = 0;
   wrong = 0;
   firstWrong: string | undefined;
+  #last: Answer | undefined;
 
   constructor(group: Group, state: State) {
     this.group = group;
@@ -76,6 +79,7 @@ class Tally {
 
   answered(answer: Answer, latencyMs: number): void {
     this.all += 1;
+    this.#last = answer;
     if (this.state.isMeasuring) {
       this.answers += 1;
       this.latencies.push(latencyMs);
@@ -96,7 +100,8 @@ class Tally {
       Summary,
       Summary,
     ];
-    return { answers, latencyMs, gapsMs, endingMs, wrong, firstWrong };
+    const lastId = /"id":"(resp_[^"]+)"/.exec(this.#last?.body ?? '')?.[1];
+    return { answers, latencyMs, gapsMs, endingMs, wrong, firstWrong, lastId };
   }
 }
 

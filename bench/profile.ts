@@ -9,9 +9,14 @@ import { table } from './stats.ts';
 const connections = 32;
 const intervalUs = 400;
 const topCount = 25;
+/** Of the whole; what has less is summed up. */
+const leastShare = 0.01;
+const warmupMs = 1_500;
 
 type Frame = { readonly functionName: string; readonly url: string; readonly lineNumber: number };
 type Profile = {
+  readonly startTime: number;
+  readonly endTime: number;
   readonly nodes: readonly { readonly id: number; readonly callFrame: Frame }[];
   readonly samples: readonly number[];
   readonly timeDeltas: readonly number[];
@@ -37,6 +42,7 @@ export const profileBench: Bench = ({ folder, seconds }) =>
       const nodeFlags = ['--cpu-prof', `--cpu-prof-dir=${profiles}`, `--cpu-prof-interval=${intervalUs}`];
       const stderrFile = join(folder, `server-profile-${at}.log`);
       const options = { core: cores.measured, cwd: folder, nodeFlags, stderrFile };
+      const startedAt = performance.now();
       const server = await keep(startServer(serverFlags(upstream.port, flags), options));
       const body = responsesBody({ stream, store });
       const group: Group = {
@@ -46,53 +52,71 @@ export const profileBench: Bench = ({ folder, seconds }) =>
         connections,
         check: stream ? 'stream' : 'json',
       };
-      const times = { warmupMs: 1_000, measureMs: Math.max(seconds, 5) * 1000 };
+      const times = { warmupMs, measureMs: Math.max(seconds, 5) * 1000 };
+      const fromMs = performance.now() - startedAt + warmupMs;
       const result = await measure(load, { groups: [group], ...times, pid: server.pid, otherPids: [upstream.pid] });
       wrong.push(...complaints(name, result, [group]));
       await server.stop();
-      parts.push(`### Profile: ${name}`, ...readProfiles(profiles));
+      parts.push(`### Profile: ${name}`, ...readProfiles(profiles, { fromMs, toMs: fromMs + times.measureMs }));
     }
     return { markdown: parts.join('\n\n'), wrong };
   });
 
-function readProfiles(folder: string): string[] {
+type Window = { readonly fromMs: number; readonly toMs: number };
+
+function readProfiles(folder: string, window: Window): string[] {
   const files = readdirSync(folder).filter((name) => name.endsWith('.cpuprofile'));
   const profiles = files.map((name) => JSON.parse(readFileSync(join(folder, name), 'utf8')) as Profile);
   // The main thread's profile has most to show; the other, if any, is the writer's.
-  profiles.sort((one, other) => busyTime(other) - busyTime(one));
-  return profiles.map((profile, at) => `${at === 0 ? 'Main thread' : 'Another thread'}:\n\n${describe(profile)}`);
+  const start = Math.min(...profiles.map((profile) => profile.startTime));
+  const all = profiles.map((profile) => selfTimes(profile, start, window)).sort((one, other) => sum(other) - sum(one));
+  return all.map((times, at) => {
+    const title = at === 0 ? 'Main thread' : 'Another thread';
+    const busy = Math.round((sum(times) / ((window.toMs - window.fromMs) * 1000)) * 100);
+    return `${title}, ${busy} % of the time not idle:\n\n${describe(times)}`;
+  });
 }
 
-/** Self time by function, in µs. */
-function selfTimes(profile: Profile): Map<string, { readonly frame: Frame; us: number }> {
+type SelfTime = { readonly frame: Frame; us: number };
+
+/** Self time by function while the load was on: neither the start of the server nor its end. */
+function selfTimes(profile: Profile, startUs: number, window: Window): SelfTime[] {
   const frames = new Map(profile.nodes.map(({ id, callFrame }) => [id, callFrame]));
-  const times = new Map<string, { readonly frame: Frame; us: number }>();
+  const times = new Map<string, SelfTime>();
+  let nowUs = profile.startTime;
   for (const [at, id] of profile.samples.entries()) {
+    const us = profile.timeDeltas[at] ?? 0;
+    nowUs += us;
+    const sinceMs = (nowUs - startUs) / 1000;
     const frame = frames.get(id);
     if (frame === undefined || frame.functionName === '(idle)') continue;
+    if (sinceMs < window.fromMs || sinceMs > window.toMs) continue;
     const key = `${frame.functionName} ${frame.url}:${frame.lineNumber}`;
     const known = times.get(key) ?? { frame, us: 0 };
-    known.us += profile.timeDeltas[at] ?? 0;
+    known.us += us;
     times.set(key, known);
   }
-  return times;
+  return [...times.values()];
 }
 
-function busyTime(profile: Profile): number {
-  return [...selfTimes(profile).values()].reduce((sum, { us }) => sum + us, 0);
+function sum(times: readonly SelfTime[]): number {
+  return times.reduce((total, { us }) => total + us, 0);
 }
 
-function describe(profile: Profile): string {
-  const times = [...selfTimes(profile).values()].sort((one, other) => other.us - one.us);
-  const total = times.reduce((sum, { us }) => sum + us, 0);
+function describe(times: readonly SelfTime[]): string {
+  const total = sum(times);
   const share = (us: number): string => `${((us / total) * 100).toFixed(1)} %`;
   const owners = new Map<string, number>();
   for (const { frame, us } of times) owners.set(ownerOf(frame), (owners.get(ownerOf(frame)) ?? 0) + us);
-  const byOwner = [...owners].sort((one, other) => other[1] - one[1]).map(([owner, us]) => [owner, share(us)]);
-  const top = times
-    .slice(0, topCount)
-    .map(({ frame, us }) => [`\`${frame.functionName || '(anonymous)'}\` ${placeOf(frame)}`, share(us)]);
-  return `${table(['where', 'self time'], byOwner)}\n\n${table(['function', 'self time'], top)}`;
+  const shown = [...owners].filter(([, us]) => us >= total * leastShare).sort((one, other) => other[1] - one[1]);
+  const rest = total - shown.reduce((before, [, us]) => before + us, 0);
+  const byOwner = [...shown, ['everything else', rest] as const].map(([owner, us]) => [owner, share(us)]);
+  const top = times.toSorted((one, other) => other.us - one.us).slice(0, topCount);
+  const byFunction = top.map(({ frame, us }) => [
+    `\`${frame.functionName || '(anonymous)'}\` ${placeOf(frame)}`,
+    share(us),
+  ]);
+  return `${table(['where', 'self time'], byOwner)}\n\n${table(['function', 'self time'], byFunction)}`;
 }
 
 function ownerOf({ functionName, url }: Frame): string {

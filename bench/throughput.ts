@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type Bench, type BenchResult, complaints, measure } from './client.ts';
+import { type Bench, type BenchResult, complaints, measure, wronglyKept } from './client.ts';
 import type { Group, JobResult } from './load.ts';
 import { cores, type Started, serverFlags, startScript, startServer, withProcesses } from './processes.ts';
 import { chatBody, responsesBody } from './script.ts';
@@ -63,6 +63,9 @@ function run({ rounds, seconds, folder }: Parameters<Bench>[0], stream: boolean)
       const { started, group, variant } = contestant;
       const result = await measure(load, { groups: [group], ...job, pid: started.pid, otherPids: [upstream.pid] });
       wrong.push(...complaints(variant.name, result, [group]));
+      if (variant.flags !== undefined) {
+        wrong.push(...(await wronglyKept(variant.name, started.port, result, variant.store ?? false)));
+      }
       return result;
     };
     for (const each of contestants) await once(each, { warmupMs: 0, measureMs: firstWarmupMs });

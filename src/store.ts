@@ -20,7 +20,10 @@ import type { Metadata } from './api/primitives.ts';
  * was asked to write is then either not written or written whole. Any other rejection is a defect.
  */
 export interface Store {
-  /** Creates a conversation, with its first items if any. Resolves when it is durable. */
+  /**
+   * Creates a conversation, with its first items if any. Resolves when it is durable. An id that is taken is a defect of
+   * the caller's, and rejects as one.
+   */
   createConversation(tenant: string, conversation: NewConversation): Promise<void>;
   getConversation(tenant: string, id: string): Promise<Conversation | undefined>;
   /** Replaces the metadata. Undefined where there is no such conversation. Not refused while a run is in progress (R12). */
@@ -32,7 +35,7 @@ export interface Store {
   deleteConversation(tenant: string, id: string): Promise<boolean>;
   /**
    * Adds an entry without a response behind the newest one. `locked`: a run holds the lease (R12). `duplicate`: an item
-   * of that id is in this conversation already (R9); nothing was added.
+   * of that id is in this conversation already (R9); nothing was added. Without items, nothing is written.
    */
   appendItems(tenant: string, conversationId: string, entry: NewItems): Promise<AppendItemsResult>;
   /** One item of a conversation, references resolved. */
@@ -59,7 +62,7 @@ export interface Store {
 
   /**
    * Takes the lease of a conversation for `ttlMs`, or finds it `busy` in another holder's hands, or the conversation
-   * `missing`. A lease past its time is free.
+   * `missing`. A lease past its time is free, and its own holder may take it again.
    */
   acquireLease(
     tenant: string,
@@ -67,7 +70,10 @@ export interface Store {
     holder: string,
     ttlMs: number,
   ): Promise<'acquired' | 'busy' | 'missing'>;
-  /** Prolongs a lease. False: it is lost, and the run must stop (R12). */
+  /**
+   * Prolongs a lease. False: it is lost, and the run must stop (R12), also where its time is over and nobody took it:
+   * items may have been added meanwhile.
+   */
   renewLease(tenant: string, conversationId: string, holder: string, ttlMs: number): Promise<boolean>;
   /** Frees a lease; harmless where it is not held. */
   releaseLease(tenant: string, conversationId: string, holder: string): Promise<void>;
@@ -76,11 +82,14 @@ export interface Store {
    * Appends what a run made, atomically: response and items, or nothing. Resolves when it is durable.
    *
    * - `chain` without `base`: a new thread. With `base`: behind it where that is the newest entry of a chain, else a
-   *   fork. Never loses.
+   *   fork. Loses only to its own response (below).
    * - `conversation`: at the position after `base`, and frees the lease of `holder`. `lost`: the place was taken or
    *   the conversation is gone; nothing was written.
    * - `record`: a thread of its own, seen by nobody but through its response's id. With `conversationId`, written only
    *   while that conversation exists, else `lost`.
+   *
+   * A response is stored once. The same turn again, after an answer that never arrived, is `appended`; another end of it,
+   * or one that was stored and deleted since, is `lost`.
    */
   appendTurn(tenant: string, turn: NewTurn): Promise<'appended' | 'lost'>;
 
@@ -165,7 +174,7 @@ export type ContextEntry = {
   /** References resolved; input first, then output. */
   readonly items: readonly Item[];
   readonly place: EntryPlace;
-  /** True where a response made it. */
+  /** True where a response made it, also after that was deleted, and after its items were (R7). */
   readonly isTurn: boolean;
 };
 

@@ -104,9 +104,15 @@ export const tenantCases: readonly StoreCase[] = [
       await fill(store, tenant);
       await fill(store, other);
       const before = await everything(store, tenant);
+      await makeConversation(store, other, 'later', ['a']);
+      expect((await store.findItem(other, 'a'))?.place.threadId).toBe('later');
+      expect(await everything(store, tenant)).toEqual(before);
       for (const id of ['r1', 'r2', 'r3']) expect(await store.deleteResponse(other, id)).toBe(true);
       expect(await store.deleteItem(other, 'conv', 'a')).toBe('deleted');
-      expect(await store.acquireLease(other, 'conv', 'run', 1_000)).toBe('acquired');
+      expect((await store.updateConversation(other, 'conv', { mine: 'no' }))?.metadata).toEqual({ mine: 'no' });
+      for (const one of [tenant, other]) expect(await store.acquireLease(one, 'conv', 'run', 1_000)).toBe('acquired');
+      await store.releaseLease(other, 'conv', 'run');
+      expect(await store.acquireLease(tenant, 'conv', 'second', 1_000)).toBe('busy');
       expect(await everything(store, tenant)).toEqual(before);
       expect(await store.deleteConversation(other, 'conv')).toBe(true);
       expect(await everything(store, tenant)).toEqual(before);
