@@ -9,6 +9,8 @@ export const pacedGapMs = 5;
 export const models = {
   /** Everything at once. */
   fast: 'bench-fast',
+  /** Everything at once, each chunk with random padding behind its text, as OpenAI sends them. */
+  padded: 'bench-padded',
   /** A chunk every `pacedGapMs`. */
   paced: 'bench-paced',
   /** Answers with a digest of the messages that it was sent. */

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { type Bench, type BenchResult, complaints, measure, wronglyKept } from './client.ts';
 import type { Group, JobResult } from './load.ts';
 import { cores, type Started, serverFlags, startScript, startServer, withProcesses } from './processes.ts';
-import { chatBody, responsesBody } from './script.ts';
+import { chatBody, models, responsesBody } from './script.ts';
 import { figure, median, spread, table } from './stats.ts';
 
 const connections = 32;
@@ -14,12 +14,15 @@ type Variant = {
   /** Undefined: the floor. */
   readonly flags?: (folder: string) => readonly string[];
   readonly store?: boolean;
+  readonly model?: string;
+  readonly streamsOnly?: boolean;
 };
 
 const variants: readonly Variant[] = [
   { name: 'floor' },
   { name: 'unstored', flags: () => [] },
   { name: 'unstored, log.level=info (default)', flags: () => ['--log.level=info'] },
+  { name: 'unstored, chunks padded as by OpenAI', flags: () => [], model: models.padded, streamsOnly: true },
   { name: 'stored in memory', flags: () => [], store: true },
   {
     name: 'stored in SQLite, synchronous=full',
@@ -45,7 +48,8 @@ function run({ rounds, seconds, folder }: Parameters<Bench>[0], stream: boolean)
     const upstream = await keep(startScript('upstream.ts', [], cores.world));
     const load = await keep(startScript('load.ts', [], cores.world));
     const contestants: Contestant[] = [];
-    for (const [at, variant] of variants.entries()) {
+    const chosen = variants.filter((each) => stream || each.streamsOnly !== true);
+    for (const [at, variant] of chosen.entries()) {
       const stderrFile = join(folder, `server-${stream ? 'stream' : 'json'}-${at}.log`);
       const started = await keep(
         variant.flags === undefined
@@ -88,7 +92,7 @@ function groupOf(variant: Variant, port: number, stream: boolean): Group {
       check: stream ? 'chat-stream' : 'chat-json',
     };
   }
-  const body = responsesBody({ stream, store: variant.store ?? false });
+  const body = responsesBody({ stream, store: variant.store ?? false, model: variant.model ?? models.fast });
   return { ...common, path: '/v1/responses', body, check: stream ? 'stream' : 'json' };
 }
 

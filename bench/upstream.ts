@@ -28,10 +28,10 @@ function event(data: string): string {
   return `${text.length.toString(16)}\r\n${text}\r\n`;
 }
 
-function chunk(delta: object, finishReason: string | null): string {
+function chunk(delta: object, finishReason: string | null, more: object = {}): string {
   const choices = [{ index: 0, delta, logprobs: null, finish_reason: finishReason }];
   const object = 'chat.completion.chunk';
-  return event(JSON.stringify({ ...common, object, system_fingerprint: 'fp_bench', choices, usage: null }));
+  return event(JSON.stringify({ ...common, object, system_fingerprint: 'fp_bench', choices, usage: null, ...more }));
 }
 
 const streamHead = 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n';
@@ -43,7 +43,12 @@ const ending = `${
   event('[DONE]')
 }0\r\n\r\n`;
 
+const paddedPieces = chunkTexts.map((content, at) =>
+  chunk({ content }, null, { obfuscation: 'x'.repeat(1 + ((at * 7) % 13)) }),
+);
+
 const fastWrites: readonly Buffer[] = grouped(pieces, chunksPerWrite);
+const paddedWrites: readonly Buffer[] = grouped(paddedPieces, chunksPerWrite);
 const pacedWrites: readonly Buffer[] = [
   Buffer.from(opening),
   ...pieces.map((piece) => Buffer.from(piece)),
@@ -60,10 +65,10 @@ function grouped(events: readonly string[], size: number): Buffer[] {
   return groups.map((text) => Buffer.from(text));
 }
 
-function streamFast(socket: Socket, at = 0): void {
-  const bytes = fastWrites[at];
+function streamFast(socket: Socket, writes: readonly Buffer[], at = 0): void {
+  const bytes = writes[at];
   if (bytes === undefined || socket.destroyed) return;
-  const next = (): void => streamFast(socket, at + 1);
+  const next = (): void => streamFast(socket, writes, at + 1);
   if (socket.write(bytes)) setImmediate(next);
   else socket.once('drain', next);
 }
@@ -86,7 +91,7 @@ function answer(socket: Socket, body: Buffer): void {
     socket.write(wholeAnswer(hash('sha256', JSON.stringify(messages))));
   } else if (!isStream) socket.write(fastAnswer);
   else if (start.includes(models.paced)) streamPaced(socket);
-  else streamFast(socket);
+  else streamFast(socket, start.includes(models.padded) ? paddedWrites : fastWrites);
 }
 
 /** Puts requests together, one at a time. */

@@ -117,6 +117,8 @@ export type ModelChooser = {
   /** `x-model-provider`. */
   readonly provider: string | undefined;
   readonly credential: string | undefined;
+  /** Servers that the call has passed already. */
+  readonly via: readonly string[];
 };
 
 /** Knows which models can be called. */

@@ -40,9 +40,18 @@ export type RunningServer = {
  * @throws ConfigError where the configuration contradicts itself, and whatever listening or opening the store throws.
  */
 export async function startServer(config: Config): Promise<RunningServer> {
+  const client = createClient(config);
+  try {
+    return await startWith(client, config);
+  } catch (error) {
+    await client.close();
+    throw error;
+  }
+}
+
+async function startWith(client: HttpClient, config: Config): Promise<RunningServer> {
   const logger = createLogger(config);
   const serverId = mintId('run');
-  const client = createClient(config);
   const providers = createProviders(config, { dispatcher: client.dispatcher, logger, serverId });
   const isLoopback = isLoopbackName(config.server.host);
   const isDemoOn = config.demo.enabled ?? (isLoopback || config.auth.mode === 'none');
@@ -82,7 +91,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
     await app.listen({ host: config.server.host, port: config.server.port });
     refuseOwnAddress(config.server.host, portOf(app), providers);
   } catch (error) {
-    await closeAll(app, store, client);
+    await closeAll(app, store);
     throw error;
   }
   return {
@@ -190,7 +199,8 @@ function closing({ app, store, client, engine, state, timeoutMs }: Closing): Run
     const timer = setTimeout(stopRuns, timeoutMs);
     await engine.runs.drained();
     clearTimeout(timer);
-    await closeAll(app, store, client);
+    await closeAll(app, store);
+    await client.close();
   };
   return async (options = {}) => {
     state.isStopping = true;
@@ -203,14 +213,13 @@ function closing({ app, store, client, engine, state, timeoutMs }: Closing): Run
 /** How long answers that are being written get once no run is left. */
 const lastWritesMs = 2_000;
 
-async function closeAll(app: FastifyInstance, store: Store, client: HttpClient): Promise<void> {
+async function closeAll(app: FastifyInstance, store: Store): Promise<void> {
   const timer = setTimeout(() => app.server.closeAllConnections(), lastWritesMs);
   const closed = app.close();
   app.server.closeIdleConnections();
   await closed;
   clearTimeout(timer);
   await store.close();
-  await client.close();
 }
 
 function portOf(app: FastifyInstance): number {

@@ -1,8 +1,15 @@
+import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, LogController } from 'fastify';
+import fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+} from 'fastify';
 import type { Caller } from '../engine/engine.ts';
 import { asRunError } from '../engine/failures.ts';
-import { ApiError } from '../errors.ts';
+import { ApiError, invalidRequest } from '../errors.ts';
 import type { MintId } from '../ids.ts';
 import { type AccessRules, checkBrowser, identify } from './auth.ts';
 import { acceptJson } from './body.ts';
@@ -64,34 +71,47 @@ export function createApp(options: AppOptions, context: Omit<HttpContext, 'calle
     bodyLimit: options.maxBodyBytes,
     requestTimeout: options.bodyTimeoutMs,
     keepAliveTimeout: options.idleTimeoutMs,
-    http: { headersTimeout: options.headersTimeoutMs, connectionsCheckingInterval: timeoutCheckMs },
+    http: {
+      headersTimeout: options.headersTimeoutMs,
+      connectionsCheckingInterval: timeoutCheckMs,
+      // Node would refuse with an empty answer; here it is JSON, like every other refusal.
+      requireHostHeader: false,
+    },
+    // Not in the API's form either: who comes while the server stops is answered by a hook below.
+    return503OnClosing: false,
     routerOptions: {
       maxParamLength: maxPathParamLength,
       querystringParser: parseQuery,
       ignoreTrailingSlash: true,
     },
     frameworkErrors: (error, request, reply) => {
-      reply.header('x-request-id', request.id);
-      void sendError(reply, fromFastify(error));
+      begin(request, reply);
+      corsHeaders(request, reply, options.rules);
+      void sendError(reply, fromRouter(error, request));
     },
     clientErrorHandler: answerBrokenRequest,
   });
   const callers = new WeakMap<FastifyRequest, Caller>();
   const full: HttpContext = { ...context, callerOf: (request) => callers.get(request) ?? missingCaller() };
   acceptJson(app, options.maxBodyBytes);
+  // An expectation that is not known may be ignored (RFC 9110, 10.1.1); Node would refuse with an empty answer.
+  app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
   app.addHook('onRequest', async (request, reply) => {
-    reply.header('x-request-id', request.id);
-    const route = routes.find((each) => each.path === request.routeOptions.url);
-    if (route?.isOpen === true) return;
-    checkBrowser(request, options.rules);
+    begin(request, reply);
     corsHeaders(request, reply, options.rules);
+    const { host } = request.headers;
+    if (host === undefined && request.raw.httpVersion !== '1.0')
+      throw invalidRequest('The request has no Host header.');
+    if (isOpen(request)) return;
+    checkBrowser(request, options.rules);
     if (request.method === 'OPTIONS') return;
     callers.set(request, identify(request, options.rules));
-    if (full.isReady()) return;
-    reply.header('connection', 'close');
-    throw new ApiError('unavailable', 'The server is stopping.', { retryAfterMs: 1_000, shouldRetry: true });
+    refuseWhileStopping(reply, full);
   });
-  app.addHook('onResponse', async (request, reply) => logRequest(request, reply.raw.statusCode, reply.elapsedTime));
+  // Once more, as the body may have taken its time.
+  app.addHook('preHandler', async (request, reply) => {
+    if (!isOpen(request)) refuseWhileStopping(reply, full);
+  });
   app.setErrorHandler((thrown, request, reply) => {
     const error = fromFastify(thrown);
     if (error.kind === 'internal') request.log.error({ err: thrown }, 'a request failed unexpectedly');
@@ -111,9 +131,37 @@ export function createApp(options: AppOptions, context: Omit<HttpContext, 'calle
   return app;
 }
 
-function logRequest(request: FastifyRequest, status: number, elapsedMs: number): void {
+/** What every request gets, whatever becomes of it: an id, and a line in the log when it is over. */
+function begin(request: FastifyRequest, reply: FastifyReply): void {
+  reply.header('x-request-id', request.id);
+  reply.raw.once('close', () => logRequest(request, reply));
+}
+
+/** The path without its query, where careless clients put keys. Without a status: the client left before an answer. */
+function logRequest(request: FastifyRequest, { raw, elapsedTime }: FastifyReply): void {
   const { method, ip } = request;
-  request.log.info({ method, url: request.url, status, ms: Math.round(elapsedMs * 10) / 10, ip }, 'request');
+  const path = request.url.split('?', 1)[0];
+  const status = raw.headersSent ? raw.statusCode : undefined;
+  const left = raw.writableFinished ? {} : { left: true };
+  request.log.info({ method, path, status, ms: Math.round(elapsedTime * 10) / 10, ip, ...left }, 'request');
+}
+
+function isOpen(request: FastifyRequest): boolean {
+  return routes.find((each) => each.path === request.routeOptions.url)?.isOpen === true;
+}
+
+/** @throws ApiError 503 */
+function refuseWhileStopping(reply: FastifyReply, context: HttpContext): void {
+  if (context.isReady()) return;
+  reply.header('connection', 'close');
+  throw new ApiError('unavailable', 'The server is stopping.', { retryAfterMs: 1_000, shouldRetry: true });
+}
+
+/** A path that the router can't read, or that holds an id which is longer than any. */
+function fromRouter(error: { readonly code: string }, request: FastifyRequest): ApiError {
+  const name = `${request.method} ${request.url.split('?', 1)[0]?.slice(0, 200) ?? ''}`;
+  if (error.code !== 'FST_ERR_MAX_PARAM_LENGTH') return invalidRequest(`Not a valid request URL: ${name}.`);
+  return new ApiError('not_found', `Unknown request URL: ${name}.`, { code: 'unknown_url' });
 }
 
 /** Errors of Fastify's own in the API's form. */
@@ -129,7 +177,9 @@ function fromFastify(thrown: unknown): ApiError {
 
 /** A socket whose bytes never became a request. */
 function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
-  if (!socket.writable || socket.destroyed) {
+  // Where Node's own handler looks too: in the middle of an answer, another would become part of it.
+  const { _httpMessage: answer } = socket as { readonly _httpMessage?: ServerResponse | null };
+  if (!socket.writable || socket.destroyed || answer?.headersSent === true) {
     socket.destroy();
     return;
   }

@@ -36,7 +36,7 @@ export function identify(request: FastifyRequest, rules: AccessRules): Caller {
   return {
     tenant: credential === undefined ? anonymous : hash('sha256', credential, 'base64url'),
     credential,
-    provider: single(request.headers['x-model-provider']),
+    provider: single(request.headers['x-model-provider'])?.trim().toLowerCase(),
     via: viaOf(request, rules.serverId),
   };
 }

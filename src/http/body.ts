@@ -42,7 +42,7 @@ async function readJson(request: FastifyRequest, payload: Readable, maxBytes: nu
   if (!isUtf8(bytes)) throw notJson('it is not UTF-8');
   if (isTooDeep(bytes)) throw invalidRequest(`The body nests deeper than ${maxDepth} levels.`);
   try {
-    return JSON.parse(bytes.toString('utf8'));
+    return JSON.parse(bytes.toString('utf8', hasMark(bytes) ? 3 : 0));
   } catch (error) {
     throw notJson(error instanceof Error ? error.message : 'it could not be read');
   }
@@ -93,6 +93,11 @@ function readAll(source: Readable, maxBytes: number): Promise<Buffer> {
   source.on('error', (error) => reject(notJson(`it could not be read (${error.message})`)));
   source.on('close', () => reject(notJson('it ended early')));
   return promise;
+}
+
+/** Windows tools put a byte order mark before what they write; RFC 8259 lets a reader ignore it. */
+function hasMark(bytes: Buffer): boolean {
+  return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
 }
 
 const quote = 0x22;

@@ -73,10 +73,11 @@ export class Catalog implements ModelCatalog, ModelLister {
       return [this.#resource(demoName, demoName)];
     }
     const asked = [...providers.values()].filter((provider) => this.#mayList(provider, chooser));
+    // A caller's key goes to the provider that it is meant for, never to all the others.
     const lists = await Promise.all(
       asked.map(async (provider) => {
         const isBare = provider.name === (chooser.provider ?? defaultProvider);
-        const ids = await this.#upstreamIds(provider, chooser.credential);
+        const ids = await this.#upstreamIds(provider, isBare ? chooser.credential : undefined, chooser.via);
         return ids.map((id) => this.#resource(isBare ? id : `${provider.name}/${id}`, provider.name));
       }),
     );
@@ -124,7 +125,7 @@ export class Catalog implements ModelCatalog, ModelLister {
   #byPattern(name: string): Target | undefined {
     for (const { pattern, target } of this.#patterns) {
       const match = pattern.exec(name);
-      if (match !== null) return this.#targetOf(target.replace('*', match[1] ?? ''));
+      if (match !== null) return this.#targetOf(target.replace('*', () => match[1] ?? ''));
     }
     return undefined;
   }
@@ -164,13 +165,13 @@ export class Catalog implements ModelCatalog, ModelLister {
     return provider.name === this.#options.defaultProvider && chooser.credential !== undefined;
   }
 
-  #upstreamIds(provider: Provider, credential: string | undefined): Promise<readonly string[]> {
+  #upstreamIds(provider: Provider, credential: string | undefined, via: readonly string[]): Promise<readonly string[]> {
     const sent = provider.hasOwnKey ? undefined : credential;
     const key = `${provider.name}\n${sent ?? ''}`;
     const known = this.#lists.get(key);
     const nowMs = this.#options.now();
     if (known !== undefined && known.expiresAt > nowMs) return known.ids;
-    const ids = provider.listModels(sent).then(
+    const ids = provider.listModels(sent, via).then(
       (answer) => answer.ids,
       () => [],
     );

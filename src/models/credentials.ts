@@ -37,7 +37,7 @@ export class CredentialBook {
 
   /** Asks a provider about a credential that is not known yet, by its list of models. False as well where it can't tell. */
   async prove(tenant: string, credential: string, provider: Provider): Promise<boolean> {
-    if (!(await answers(provider, credential)) || !(await this.#tellsApart(provider))) return false;
+    if ((await verdict(provider, credential)) !== 'accepted' || !(await this.#tellsApart(provider))) return false;
     this.accept(tenant);
     return true;
   }
@@ -47,22 +47,33 @@ export class CredentialBook {
     const known = this.#checks.get(provider.name);
     const nowMs = this.#now();
     if (known !== undefined && known.expiresAt > nowMs) return known.checks;
-    const checks = answers(provider, invented).then((isOpen) => !isOpen);
+    const checks = verdict(provider, invented).then((word) => {
+      // A provider that could not be asked may well list its models to anybody: it is asked again.
+      if (word === 'unknown') this.#checks.delete(provider.name);
+      return word === 'refused';
+    });
     this.#checks.set(provider.name, { expiresAt: nowMs + rememberedMs, checks });
     return checks;
   }
 }
 
 /** Whether a provider answers somebody who brings nothing at all. False where it does not answer. */
-export function answersAnybody(provider: Provider): Promise<boolean> {
-  return answers(provider, undefined);
+export async function answersAnybody(provider: Provider): Promise<boolean> {
+  return (await verdict(provider, undefined)) === 'accepted';
 }
 
-async function answers(provider: Provider, credential: string | undefined): Promise<boolean> {
+/** Google answers 400 for a key that is none. */
+const refusals: ReadonlySet<number> = new Set([400, 401, 403]);
+
+async function verdict(
+  provider: Provider,
+  credential: string | undefined,
+): Promise<'accepted' | 'refused' | 'unknown'> {
   try {
     const { status } = await provider.listModels(credential);
-    return status >= 200 && status < 300;
+    if (status >= 200 && status < 300) return 'accepted';
+    return refusals.has(status) ? 'refused' : 'unknown';
   } catch {
-    return false;
+    return 'unknown';
   }
 }

@@ -18,8 +18,8 @@ export type Provider = {
   /** Whether calls go out with a credential of the server's. */
   readonly hasOwnKey: boolean;
   readonly model: Model;
-  /** Asks for its list of models, in bounded time. Rejects where there is no answer. */
-  listModels(credential: string | undefined): Promise<UpstreamModels>;
+  /** Asks for its list of models, in bounded time. `via`: the servers passed before this one. Rejects where there is no answer. */
+  listModels(credential: string | undefined, via?: readonly string[]): Promise<UpstreamModels>;
 };
 
 export type ProviderDeps = { readonly dispatcher: Dispatcher; readonly logger: Logger; readonly serverId: string };
@@ -77,7 +77,8 @@ function toProvider(
     isRemote: profile.remote && provider.baseUrl === undefined,
     hasOwnKey: provider.apiKey !== undefined || Object.keys(provider.headers).some(isCredential),
     model: createChatCompletionsModel({ provider: address, profile, upstream: config.upstream, dispatcher, logger }),
-    listModels: (credential) => listUpstreamModels({ provider: address, dispatcher, credential, via: [serverId] }),
+    listModels: (credential, via = []) =>
+      listUpstreamModels({ provider: address, dispatcher, credential, via: [...via, serverId] }),
   };
 }
 

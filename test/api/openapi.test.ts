@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createResponseSchema } from '../../src/api/create-response.ts';
 import { openApiDocument } from '../../src/api/openapi.ts';
 import { validate } from '../../src/api/validate.ts';
 import { routes } from '../../src/http/app.ts';
-import { type Json, serve } from '../support/harness.ts';
+import { type Json, start, TestServer } from '../support/harness.ts';
 import { resolveRef, schemaProblems } from '../support/schema-check.ts';
 
 const document: Json = openApiDocument();
@@ -244,8 +244,13 @@ describe('the document and the validator', () => {
 describe('the document and a server', () => {
   let answers: readonly (readonly [schema: string, value: Json])[] = [];
 
+  let server: Awaited<ReturnType<typeof start>> | undefined;
+
+  afterAll(() => server?.close({ force: true }));
+
   beforeAll(async () => {
-    const ask = await serve();
+    server = await start();
+    const ask = new TestServer(server);
     const json = async (method: string, path: string, body?: object) => (await ask.send(method, path, body)).body;
     const weather = {
       type: 'function',

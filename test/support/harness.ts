@@ -5,6 +5,7 @@ import OpenAI from 'openai';
 import { expect, onTestFinished } from 'vitest';
 import { loadConfig } from '../../src/config.ts';
 import { type RunningServer, startServer } from '../../src/server.ts';
+import { checkEvents, checkResponse } from './wire-schemas.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of many shapes.
 export type Json = any;
@@ -56,14 +57,15 @@ export class TestServer {
     return this.send('DELETE', path, undefined, headers);
   }
 
-  /** POST /v1/responses as JSON; expects success. */
+  /** POST /v1/responses as JSON; expects success, in the form that both descriptions ask for. */
   async respond(body: object, headers: Record<string, string> = {}): Promise<Json> {
     const answer = await this.post('/v1/responses', body, headers);
     expect(answer.status, JSON.stringify(answer.body)).toBe(200);
+    checkResponse(answer.body);
     return answer.body;
   }
 
-  /** POST /v1/responses as a stream, read to its end. */
+  /** POST /v1/responses as a stream, read to its end; every event is checked, and their order. */
   async stream(body: object, headers: Record<string, string> = {}): Promise<{ events: WireEvent[]; text: string }> {
     const answer = await fetch(`${this.url}/v1/responses`, {
       method: 'POST',
@@ -73,7 +75,9 @@ export class TestServer {
     const text = await answer.text();
     expect(answer.status, text).toBe(200);
     expect(answer.headers.get('content-type')).toContain('text/event-stream');
-    return { events: eventsOf(text), text };
+    const events = eventsOf(text);
+    checkEvents(events);
+    return { events, text };
   }
 
   /** The last snapshot of a stream. */
