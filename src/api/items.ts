@@ -11,6 +11,9 @@ import {
   unsupported,
 } from './primitives.ts';
 
+/** Parts, annotations and log probabilities of one `input` together. */
+const maxInputParts = 100_000;
+
 const id = optional(itemIdSchema);
 const status = optional(z.enum(['in_progress', 'completed', 'incomplete']));
 const phase = optional(z.enum(['commentary', 'final_answer']));
@@ -112,7 +115,29 @@ export const inputItemSchema = z.preprocess((value) => {
   return item;
 }, typedItemSchema);
 
-export const inputItemsSchema = z.array(inputItemSchema).max(maxInputItems);
+export const inputItemsSchema = z.preprocess((items, context) => {
+  if (!Array.isArray(items) || items.length > maxInputItems || partsOf(items) <= maxInputParts) return items;
+  context.addIssue({ code: 'too_big', origin: 'array', maximum: maxInputParts, input: items });
+  return z.NEVER;
+}, z.array(inputItemSchema).max(maxInputItems));
+
+/** Entries of the lists that items hold, two lists deep: what is checked one by one. */
+function partsOf(items: readonly unknown[]): number {
+  let count = 0;
+  const visit = (value: unknown, depth: number): void => {
+    if (typeof value !== 'object' || value === null || depth === 0) return;
+    for (const inner of Object.values(value)) {
+      if (!Array.isArray(inner)) continue;
+      count += inner.length;
+      for (const each of inner) {
+        if (count > maxInputParts) return;
+        visit(each, depth - 1);
+      }
+    }
+  };
+  for (const item of items) visit(item, 2);
+  return count;
+}
 
 /** An item as a client sends it, validated; `engine/input-items.ts` gives it its stored form. */
 export type InputItem = z.infer<typeof typedItemSchema>;

@@ -46,7 +46,7 @@ const outputTextSchema = z.strictObject({
   type: z.literal('output_text'),
   text: z.string().max(maxTextLength),
   annotations: optional(z.array(z.looseObject({ type: z.string() })).max(1_000)),
-  logprobs: optional(z.array(z.looseObject({ token: z.string() }))),
+  logprobs: optional(z.array(z.looseObject({ token: z.string() })).max(50_000)),
 });
 
 const refusalSchema = z.strictObject({ type: z.literal('refusal'), refusal: z.string().max(maxTextLength) });

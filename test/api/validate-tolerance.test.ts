@@ -238,3 +238,21 @@ describe('hostile values', () => {
     });
   });
 });
+
+describe('what a body may cost', () => {
+  it.each<[string, unknown]>([
+    ['parts', Array.from({ length: 2_000 }, () => ({ role: 'user', content: Array.from({ length: 100 }, () => 1) }))],
+    [
+      'log probabilities',
+      [
+        {
+          role: 'assistant',
+          content: [{ type: 'output_text', text: '', logprobs: Array.from({ length: 200_000 }, () => 1) }],
+        },
+      ],
+    ],
+  ])('too many %s are counted, not looked at one by one', (_name, input) => {
+    const result = validate(createResponseSchema, { model: 'm', input }, { unknownFields: 'reject' });
+    expect(result).toMatchObject({ ok: false, problem: { code: 'array_above_max_length', param: 'input' } });
+  });
+});
