@@ -1,6 +1,6 @@
 import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
-import { type Logger, pino } from 'pino';
+import type { Logger } from 'pino';
 import type { Config } from './config.ts';
 import { ConfigError } from './config-error.ts';
 import { type Caller, Engine, type EngineDeps } from './engine/engine.ts';
@@ -9,6 +9,7 @@ import { refuseOpenSpending, refuseOwnAddress } from './exposure.ts';
 import { createApp } from './http/app.ts';
 import type { HttpContext } from './http/context.ts';
 import { mintId } from './ids.ts';
+import { createLogger } from './logger.ts';
 import { isLoopbackName } from './loopback.ts';
 import { Catalog } from './models/catalog.ts';
 import { CredentialBook } from './models/credentials.ts';
@@ -50,7 +51,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
 }
 
 async function startWith(client: HttpClient, config: Config): Promise<RunningServer> {
-  const logger = createLogger(config);
+  const logger = createLogger(config.log);
   const serverId = mintId('run');
   const providers = createProviders(config, { dispatcher: client.dispatcher, logger, serverId });
   const isLoopback = isLoopbackName(config.server.host);
@@ -101,11 +102,6 @@ async function startWith(client: HttpClient, config: Config): Promise<RunningSer
     counters,
     close: closing({ app, store, client, engine, state, timeoutMs: config.server.shutdownTimeoutMs }),
   };
-}
-
-function createLogger(config: Config): Logger {
-  const redact = { paths: ['req.headers.authorization', 'headers.authorization', '*.apiKey'], censor: '[redacted]' };
-  return pino({ level: config.log.level, redact }, pino.destination(2));
 }
 
 /** @throws ConfigError where the file of further certificate authorities is none. */

@@ -115,7 +115,7 @@ export function createApp(options: AppOptions, context: Omit<HttpContext, 'calle
   app.setErrorHandler((thrown, request, reply) => {
     const error = fromFastify(thrown);
     if (error.kind === 'internal') request.log.error({ err: thrown }, 'a request failed unexpectedly');
-    else if (httpStatus(error) >= 500) request.log.warn({ err: error }, error.message);
+    else if (httpStatus(error) >= 500) request.log.warn({ err: error }, 'a request failed');
     if (error.kind === 'too_large') reply.header('connection', 'close');
     return sendError(reply, error);
   });

@@ -13,14 +13,19 @@ const maxDepth = 256;
  */
 export function acceptJson(app: FastifyInstance, maxBytes: number): void {
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser(/^application\/json\s*(?:;|$)/i, (request: FastifyRequest, payload: Readable) =>
-    readJson(request, payload, maxBytes),
+  app.addContentTypeParser(/^application\/json\s*(?:;|$)/i, async (request: FastifyRequest, payload: Readable) =>
+    hasNoUse(request) ? void payload.resume() : readJson(request, payload, maxBytes),
   );
   app.addContentTypeParser('*', async (request: FastifyRequest, payload: Readable) => {
     payload.resume();
-    if (request.method === 'GET' || request.method === 'DELETE' || request.method === 'HEAD') return undefined;
+    if (hasNoUse(request)) return undefined;
     throw wrongType(request.headers['content-type']);
   });
+}
+
+/** A body that means nothing (RFC 9110, 9.3): some clients send one all the same. */
+function hasNoUse({ method }: FastifyRequest): boolean {
+  return method === 'GET' || method === 'DELETE' || method === 'HEAD';
 }
 
 /** The body of a request that must have one. @throws ApiError 415 without a content type, 400 without a body. */

@@ -17,7 +17,7 @@ export async function retrieveModel(
   const models = await context.models.list(context.callerOf(request));
   const found = models.find((model) => model.id === id);
   if (found !== undefined) return reply.send(found);
-  throw new ApiError('not_found', `The model '${id}' does not exist or you do not have access to it.`, {
+  throw new ApiError('not_found', `The model '${id.slice(0, 200)}' does not exist or you do not have access to it.`, {
     code: 'model_not_found',
     param: 'model',
   });

@@ -1,6 +1,7 @@
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
+import { request } from 'undici';
 import { describe, expect, it } from 'vitest';
-import { type Json, serve, storeSettings, storeTypes, type TestServer, textOf } from '../support/harness.ts';
+import { type Json, serve, storeTypes, type TestServer, textOf } from '../support/harness.ts';
 import { errorOf } from '../support/open-server.ts';
 import { serveScripted } from '../support/scripted-server.ts';
 
@@ -128,7 +129,7 @@ describe('content types', () => {
     const server = await serve();
     expect((await server.send('POST', '/v1/conversations')).status).toBe(200);
     expect((await server.send('POST', '/v1/conversations', '')).status).toBe(200);
-    for (const body of ['null', '[]', '"x"']) {
+    for (const body of ['1', '[]', '"x"']) {
       expect((await server.send('POST', '/v1/conversations', body)).status, body).toBe(400);
     }
     expect((await server.send('POST', '/v1/conversations', 'x', { 'content-type': 'text/plain' })).status).toBe(415);
@@ -136,11 +137,10 @@ describe('content types', () => {
 
   it.each(['GET', 'DELETE'])('a body on %s is not looked at', async (method) => {
     const server = await serve();
-    const socketless: [string, string][] = [
+    for (const [body, type] of [
       ['{broken', 'application/json'],
       ['text', 'text/plain'],
-    ];
-    for (const [body, type] of socketless) {
+    ] as const) {
       const { statusCode } = await withBody(server, method, '/v1/responses/resp_1', body, type);
       expect(statusCode).toBe(404);
     }
@@ -150,7 +150,6 @@ describe('content types', () => {
 
 /** fetch refuses to send a body with GET. */
 async function withBody(server: TestServer, method: string, target: string, body: string, type: string) {
-  const { request } = await import('undici');
   const answer = await request(`${server.url}${target}`, {
     method: method as 'GET',
     body,
@@ -235,8 +234,8 @@ describe('depth', () => {
     'brackets within strings are text',
     async (text) => {
       const server = await serve();
-      const { input_items } = { input_items: await server.respond({ model: 'demo', input: text, store: true }) };
-      const items = await server.get(`/v1/responses/${input_items.id}/input_items`);
+      const { id } = await server.respond({ model: 'demo', input: text, store: true });
+      const items = await server.get(`/v1/responses/${id}/input_items`);
       expect(items.body.data[0].content[0].text).toBe(text);
     },
   );
@@ -316,7 +315,7 @@ describe('fields', () => {
     const answer = await refused(
       await serve(),
       `{"model":"demo","input":"x","temperature":${number}}`,
-      expect.stringMatching(/^400 (invalid_type|decimal_|invalid_value)/),
+      '400 invalid_type',
     );
     expect(answer.body.error.param).toBe('temperature');
   });

@@ -10,6 +10,9 @@ export type Provider = {
 /** Names the servers that a call has passed, so that a loop is noticed. */
 export const viaHeader = 'x-open-responses-via';
 
+/** Headers in which vendors take keys: OpenAI and most; Azure; Anthropic; Google. */
+const keyHeaders = ['authorization', 'api-key', 'x-api-key', 'x-goog-api-key'];
+
 /** A provider's address and what goes with every request to it. */
 export type Endpoint = {
   readonly origin: string;
@@ -41,7 +44,7 @@ export function toEndpoint(provider: Provider): Endpoint {
   return {
     origin: url.origin,
     path: (resource) => `${base}${resource}${url.search}`,
-    ownCredential: headers['authorization'] !== undefined,
+    ownCredential: keyHeaders.some((name) => headers[name] !== undefined),
     headers,
     // A shorter value is no secret, and would tear holes into innocent words.
     secrets: secrets.filter((secret) => secret !== undefined && secret.length >= 8) as string[],
