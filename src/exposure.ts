@@ -1,3 +1,4 @@
+import { BlockList, isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import type { Config } from './config.ts';
 import { ConfigError } from './config-error.ts';
@@ -26,7 +27,7 @@ export async function refuseOpenSpending(
         `${where}, but the provider '${provider.name}' has a key of the server's: anybody could spend it. ${ways}`,
       );
     }
-    if (provider.isConfigured && !provider.isRemote && (await answersAnybody(provider))) {
+    if (provider.isConfigured && (provider.ignoresKeys || (isNearby(provider) && (await answersAnybody(provider))))) {
       throw new ConfigError(
         `${where}, but the provider '${provider.name}' answers without a key: anybody could use it. ${ways}`,
       );
@@ -49,6 +50,27 @@ export function refuseOwnAddress(host: string, port: number, providers: Readonly
     }
   }
 }
+
+/** A server of the operator's own. A public vendor may list its models to anybody, and still ask for a key to call them. */
+function isNearby(provider: Provider): boolean {
+  const name = new URL(provider.baseUrl).hostname.replace(/^\[|\]$/g, '').toLowerCase();
+  if (isLoopbackName(name) || !/[.:]/.test(name) || /\.(?:local|internal|lan|home|svc)$/.test(name)) return true;
+  const family = isIP(name);
+  return family !== 0 && privateAddresses.check(name, family === 6 ? 'ipv6' : 'ipv4');
+}
+
+const privateAddresses = new BlockList();
+for (const [network, prefix] of [
+  ['10.0.0.0', 8],
+  ['100.64.0.0', 10],
+  ['169.254.0.0', 16],
+  ['172.16.0.0', 12],
+  ['192.168.0.0', 16],
+] as const) {
+  privateAddresses.addSubnet(network, prefix, 'ipv4');
+}
+privateAddresses.addSubnet('fc00::', 7, 'ipv6');
+privateAddresses.addSubnet('fe80::', 10, 'ipv6');
 
 function isOwnName(name: string, host: string): boolean {
   const plain = name.replace(/^\[|\]$/g, '').toLowerCase();

@@ -1,9 +1,10 @@
 import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { type Logger, pino } from 'pino';
+import type { Logger } from 'pino';
 import { banner } from './banner.ts';
 import { type Config, ConfigError, loadConfig } from './config.ts';
 import { helpText } from './help.ts';
+import { createLogger } from './logger.ts';
 import type { RunningServer } from './server.ts';
 
 const exitCodes = { failed: 1, misused: 2, SIGINT: 130, SIGTERM: 143 } as const;
@@ -37,7 +38,7 @@ export async function main(argv: readonly string[] = process.argv.slice(2)): Pro
 }
 
 async function serve(config: Config): Promise<void> {
-  const logger = pino({ level: config.log.level }, pino.destination(2));
+  const logger = createLogger(config.log);
   let running: RunningServer | undefined;
   // Before the start: as the first process of a container this one gets no signal that it has no listener for.
   stopOnSignals(() => running, logger);

@@ -65,7 +65,9 @@ async function startWith(client: HttpClient, config: Config): Promise<RunningSer
   const store = await createStore(config);
   const counters = new Map<string, number>();
   const book = new CredentialBook(Date.now);
-  const deps = engineDeps(config, { store, catalog, book, serverId, logger, counters });
+  const needsProof = !isLoopback && config.auth.mode !== 'none';
+  const mayCreateState = (tenant: string) => !needsProof || book.isAccepted(tenant);
+  const deps = engineDeps(config, { store, catalog, book, mayCreateState, serverId, logger, counters });
   const engine = new Engine(deps);
   const state = { isStopping: false };
   const context: Omit<HttpContext, 'callerOf'> = {
@@ -76,12 +78,11 @@ async function startWith(client: HttpClient, config: Config): Promise<RunningSer
     validation: { unknownFields: config.http.unknownFields },
     stream: config.stream,
     logsContent: config.log.content,
-    requireProven:
-      isLoopback || config.auth.mode === 'none' ? async () => {} : proving(book, providers, defaultProvider),
+    requireProven: needsProof ? proving(book, providers, defaultProvider) : async () => {},
     isReady: () => !state.isStopping,
   };
   const rules = {
-    allowsAnonymous: isLoopback || config.auth.mode === 'none',
+    allowsAnonymous: !needsProof,
     isLoopback,
     corsOrigins: config.http.corsOrigins,
     allowedHosts: config.server.allowedHosts,
@@ -129,13 +130,14 @@ type Parts = {
   readonly store: Store;
   readonly catalog: Catalog;
   readonly book: CredentialBook;
+  readonly mayCreateState: EngineDeps['mayCreateState'];
   readonly serverId: string;
   readonly logger: Logger;
   readonly counters: Map<string, number>;
 };
 
 function engineDeps(config: Config, parts: Parts): EngineDeps {
-  const { store, catalog, book, serverId, logger, counters } = parts;
+  const { store, catalog, book, mayCreateState, serverId, logger, counters } = parts;
   return {
     store,
     catalog,
@@ -151,6 +153,7 @@ function engineDeps(config: Config, parts: Parts): EngineDeps {
     serverId,
     count: (counter, by) => counters.set(counter, (counters.get(counter) ?? 0) + by),
     onCredentialAccepted: (tenant) => book.accept(tenant),
+    mayCreateState,
     onError: (error, context) => logger.error({ err: error, ...context }, 'a run failed'),
   };
 }
@@ -166,7 +169,14 @@ function proving(
     const provider = providers.get(caller.provider ?? defaultProvider);
     const { credential } = caller;
     if (provider !== undefined && credential !== undefined) {
-      if (await book.prove(caller.tenant, credential, provider)) return;
+      const word = await book.prove(caller.tenant, credential, provider);
+      if (word === 'accepted') return;
+      if (word === 'unknown') {
+        throw new ApiError(
+          'upstream_unavailable',
+          `Provider \`${provider.name}\` could not be asked about this API key.`,
+        );
+      }
     }
     throw new ApiError(
       'unauthorized',

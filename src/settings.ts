@@ -169,7 +169,7 @@ export const settings = {
   'demo.enabled': setting(
     onOffAuto,
     'auto',
-    'Whether there is a provider `demo`, which answers without any model. `auto`: only on a server that listens on loopback.',
+    'Whether there is a provider `demo`, which answers without any model. `auto`: on a server that nobody needs a key for, which is one on loopback or with `auth.mode=none`.',
   ),
   'demo.chunk-delay': setting(duration(0), '15ms', 'How long the demo waits between two pieces of an answer.'),
   'demo.chunk-size': setting(integer(1, 10_000), '8', "How many characters a piece of the demo's answer has."),

@@ -44,6 +44,8 @@ export type EngineDeps = {
   readonly count: (counter: string, by: number) => void;
   /** An upstream has answered this tenant's own credential with success. */
   readonly onCredentialAccepted: (tenant: string) => void;
+  /** False where nobody has vouched for this tenant's credential yet, and one is needed to create state. */
+  readonly mayCreateState: (tenant: string) => boolean;
   /** Something failed that the caller is told little about. */
   readonly onError: (error: ApiError, context: { responseId: string }) => void;
 };

@@ -184,11 +184,9 @@ export class Run implements LiveRun {
 
   /** Before the run was opened, the error is the caller's to hand out; afterwards it is told by events. */
   async #fail(error: ApiError): Promise<RunResult> {
-    if (error.cause !== undefined || error.kind === 'internal') {
-      this.#deps.onError(error, { responseId: this.responseId });
-    }
     const assembler = this.#assembler;
     if (!this.#isOpen || assembler === undefined) throw error;
+    if (error.cause !== undefined || error.kind === 'internal') this.#onError(error);
     const outcome = assembler.failure(responseErrorOf(error));
     await this.#record(outcome);
     const json = assembler.json(outcome);
@@ -231,14 +229,15 @@ export class Run implements LiveRun {
 
   /**
    * Keeps a failed or cancelled response as a record outside any thread (R3). Only where its id has left the server:
-   * what nobody can name is not kept. That it could not be kept is no reason not to tell the client how it ended.
+   * what nobody can name is not kept; and only for those who may create state, which a stream that began on time alone
+   * does not prove. That it could not be kept is no reason not to tell the client how it ended.
    */
   async #record(outcome: ResponseOutcome): Promise<void> {
-    if (!this.#plan.store || !this.#isOpen) return;
+    if (!this.#plan.store || !this.#isOpen || !this.#deps.mayCreateState(this.tenant)) return;
     try {
       await this.#deps.store.appendTurn(this.tenant, this.#turn('record', outcome));
     } catch (thrown) {
-      this.#deps.onError(asRunError(thrown), { responseId: this.responseId });
+      this.#onError(asRunError(thrown));
     }
   }
 
@@ -280,7 +279,7 @@ export class Run implements LiveRun {
       if (await store.renewLease(this.tenant, conversationId, this.#holder, settings.leaseMs)) return;
       if (this.#phase === 'preparing' || this.#phase === 'calling') this.stop(await this.#whyLost());
     } catch (thrown) {
-      this.#deps.onError(asRunError(thrown), { responseId: this.responseId });
+      this.#onError(asRunError(thrown));
     }
   }
 
@@ -292,8 +291,12 @@ export class Run implements LiveRun {
       await this.#deps.store.releaseLease(this.tenant, this.conversationId, this.#holder);
     } catch (thrown) {
       // It frees itself in time.
-      this.#deps.onError(asRunError(thrown), { responseId: this.responseId });
+      this.#onError(asRunError(thrown));
     }
+  }
+
+  #onError(error: ApiError): void {
+    this.#deps.onError(error, { responseId: this.responseId });
   }
 
   async #whyLost(): Promise<ApiError> {

@@ -16,7 +16,7 @@ import { acceptJson } from './body.ts';
 import type { HttpContext, Route } from './context.ts';
 import * as conversations from './conversations.ts';
 import { answerPreflight, corsHeaders } from './cors.ts';
-import { errorJson, httpStatus, sendError } from './errors.ts';
+import { errorJson, logFailure, sendError } from './errors.ts';
 import { healthz, openApi, readyz } from './health.ts';
 import { listModels, retrieveModel } from './models.ts';
 import { parseQuery } from './query.ts';
@@ -114,8 +114,7 @@ export function createApp(options: AppOptions, context: Omit<HttpContext, 'calle
   });
   app.setErrorHandler((thrown, request, reply) => {
     const error = fromFastify(thrown);
-    if (error.kind === 'internal') request.log.error({ err: thrown }, 'a request failed unexpectedly');
-    else if (httpStatus(error) >= 500) request.log.warn({ err: error }, 'a request failed');
+    logFailure(request, error);
     if (error.kind === 'too_large') reply.header('connection', 'close');
     return sendError(reply, error);
   });

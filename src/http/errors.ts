@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { FastifyReply } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ApiError, ErrorKind } from '../errors.ts';
 
 /** The one table from kinds of failure to HTTP statuses (contract §5, R14). */
@@ -22,6 +22,12 @@ const statusOf: Record<ErrorKind, number> = {
 
 export function httpStatus(error: ApiError): number {
   return statusOf[error.kind];
+}
+
+/** One line for what an operator should know of: defects with their cause, and whatever else is answered with a 5xx. */
+export function logFailure(request: FastifyRequest, error: ApiError): void {
+  if (error.kind === 'internal') request.log.error({ err: error }, 'a request failed unexpectedly');
+  else if (httpStatus(error) >= 500) request.log.warn({ err: error }, 'a request failed');
 }
 
 export function sendError(reply: FastifyReply, error: ApiError): FastifyReply {

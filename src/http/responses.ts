@@ -7,7 +7,7 @@ import { withOutput } from '../engine/snapshot.ts';
 import { asApiError, invalidRequest } from '../errors.ts';
 import { requireBody } from './body.ts';
 import { checked, type HttpContext, pathParam, sendJson } from './context.ts';
-import { writeError } from './errors.ts';
+import { logFailure, writeError } from './errors.ts';
 import { listPage } from './lists.ts';
 import { SseStream } from './sse.ts';
 
@@ -54,6 +54,7 @@ async function streamResponse(
     else raw.destroy();
   } catch (thrown) {
     const error = asApiError(thrown);
+    logFailure(request, error);
     if (!raw.headersSent && !raw.destroyed) writeError(raw, error, headersOf(reply));
     else raw.destroy();
   }

@@ -35,11 +35,16 @@ export class CredentialBook {
     return (this.#accepted.get(tenant) ?? 0) > this.#now();
   }
 
-  /** Asks a provider about a credential that is not known yet, by its list of models. False as well where it can't tell. */
-  async prove(tenant: string, credential: string, provider: Provider): Promise<boolean> {
-    if ((await verdict(provider, credential)) !== 'accepted' || !(await this.#tellsApart(provider))) return false;
+  /**
+   * Asks a provider about a credential that is not known yet, by its list of models. `refused` as well where the provider
+   * lists them to anybody, so that its list proves nothing; `unknown` where it could not be asked.
+   */
+  async prove(tenant: string, credential: string, provider: Provider): Promise<Verdict> {
+    const word = await verdict(provider, credential);
+    if (word !== 'accepted') return word;
+    if (!(await this.#tellsApart(provider))) return 'refused';
     this.accept(tenant);
-    return true;
+    return 'accepted';
   }
 
   /** Some vendors list their models to anybody: their list proves nothing. */
@@ -57,18 +62,18 @@ export class CredentialBook {
   }
 }
 
-/** Whether a provider answers somebody who brings nothing at all. False where it does not answer. */
+/** Whether a provider answers somebody who brings nothing at all, or something invented. False where it does not answer. */
 export async function answersAnybody(provider: Provider): Promise<boolean> {
-  return (await verdict(provider, undefined)) === 'accepted';
+  const words = await Promise.all([verdict(provider, undefined), verdict(provider, invented)]);
+  return words.includes('accepted');
 }
+
+export type Verdict = 'accepted' | 'refused' | 'unknown';
 
 /** Google answers 400 for a key that is none. */
 const refusals: ReadonlySet<number> = new Set([400, 401, 403]);
 
-async function verdict(
-  provider: Provider,
-  credential: string | undefined,
-): Promise<'accepted' | 'refused' | 'unknown'> {
+async function verdict(provider: Provider, credential: string | undefined): Promise<Verdict> {
   try {
     const { status } = await provider.listModels(credential);
     if (status >= 200 && status < 300) return 'accepted';

@@ -8,6 +8,8 @@ export type Profile = {
   readonly baseUrl: string | undefined;
   /** True: the vendor's own service, there without being configured. False: runs at the operator's, once configured. */
   readonly remote: boolean;
+  /** Whether it takes any key for a good one. */
+  readonly ignoresKeys: boolean;
   /** The role of `instructions`. With `system`, developer messages become system messages too. */
   readonly systemRole: 'developer' | 'system';
   readonly maxTokensField: 'max_completion_tokens' | 'max_tokens';
@@ -26,6 +28,7 @@ const openai: Profile = {
   name: 'openai',
   baseUrl: 'https://api.openai.com/v1',
   remote: true,
+  ignoresKeys: false,
   systemRole: 'developer',
   maxTokensField: 'max_completion_tokens',
   includeUsage: true,
@@ -46,6 +49,7 @@ const ollama: Profile = {
   name: 'ollama',
   baseUrl: 'http://127.0.0.1:11434/v1',
   remote: false,
+  ignoresKeys: true,
   systemRole: 'system',
   maxTokensField: 'max_tokens',
   includeUsage: true,
@@ -72,6 +76,7 @@ const generic: Profile = {
   name: 'generic',
   baseUrl: undefined,
   remote: false,
+  ignoresKeys: false,
   systemRole: 'system',
   maxTokensField: 'max_tokens',
   includeUsage: true,

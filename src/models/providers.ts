@@ -13,8 +13,8 @@ export type Provider = {
   readonly baseUrl: string;
   /** Whether the operator set it up; a remote vendor can be called by name without that, with the client's own key. */
   readonly isConfigured: boolean;
-  /** A service in the world, which asks for keys; else a server of the operator's own, which may not. */
-  readonly isRemote: boolean;
+  /** Takes any key for a good one. */
+  readonly ignoresKeys: boolean;
   /** Whether calls go out with a credential of the server's. */
   readonly hasOwnKey: boolean;
   readonly model: Model;
@@ -74,7 +74,7 @@ function toProvider(
     name: provider.name,
     baseUrl,
     isConfigured,
-    isRemote: profile.remote && provider.baseUrl === undefined,
+    ignoresKeys: profile.ignoresKeys,
     hasOwnKey: provider.apiKey !== undefined || Object.keys(provider.headers).some(isCredential),
     model: createChatCompletionsModel({ provider: address, profile, upstream: config.upstream, dispatcher, logger }),
     listModels: (credential, via = []) =>

@@ -3,7 +3,7 @@ import { ConfigError } from '../../src/config.ts';
 import { CredentialBook } from '../../src/models/credentials.ts';
 import type { Provider } from '../../src/models/providers.ts';
 import { start } from '../support/harness.ts';
-import { bearer, errorOf, serveOpen, serveVendor, startVendor } from '../support/open-server.ts';
+import { bearer, errorOf, serveOpen, serveVendor, startVendor, vendor } from '../support/open-server.ts';
 import { answerStatus, answerText, refusedUrl } from '../support/upstream.ts';
 
 const open = { 'server.host': '0.0.0.0', 'default-provider': 'up' };
@@ -91,8 +91,14 @@ describe('beyond loopback, passthrough does not start where anybody could spend 
     expect(upstream.requests.at(-1)?.body.model).toBe('demo');
   });
 
-  it('starts where the provider is down', async () => {
-    await serveOpen({ ...open, 'providers.up.base-url': await refusedUrl() });
+  it('starts where the provider is down, and then can tell nobody that a key is good', async () => {
+    const server = await serveOpen({ ...open, 'providers.up.base-url': await refusedUrl() });
+    expect((await server.post('/v1/conversations', {}, bearer('good'))).status).toBe(503);
+  });
+
+  it('Ollama takes any key, whether it runs or not', async () => {
+    const settings = { 'providers.up.profile': 'ollama', 'providers.up.base-url': await refusedUrl() };
+    expect(await refusal({ ...open, ...settings })).toContain("provider 'up' answers without a key");
   });
 });
 
@@ -123,6 +129,19 @@ describe('beyond loopback, a key creates state only once an upstream has answere
     expect(asked()).toContain('GET /v1/models Bearer invented');
   });
 
+  it('a stream that began before its upstream refused the key leaves no record', async () => {
+    const { server, rows, upstream } = await serveVendor({ keys: ['good'] }, { 'stream.open-after': '20ms' });
+    const before = rows();
+    const answer = Promise.withResolvers<() => void>();
+    upstream.use((reply, request) => answer.resolve(() => void answerStatus(401, {})(reply, request)));
+    const body = { model: 'm', input: 'x', store: true };
+    const open = await server.open(body, bearer('invented'));
+    await open.until('response.in_progress');
+    (await answer.promise)();
+    expect((await open.rest()).at(-1)?.event).toBe('response.failed');
+    expect(rows()).toBe(before);
+  });
+
   it('a good key works, and is asked about once', async () => {
     const { server, asked, rows } = await serveVendor({ keys: ['good', 'better'] });
     const before = rows();
@@ -151,7 +170,9 @@ describe('beyond loopback, a key creates state only once an upstream has answere
   });
 
   it('an upstream that lists its models to anybody proves nothing; a call of a model does', async () => {
-    const { server, rows } = await serveVendor({ keys: ['good'], list: 'any' });
+    const { server, rows, upstream } = await serveVendor({ keys: ['good'] });
+    // It was asked at the start already: this one has become careless since.
+    upstream.use(vendor({ keys: ['good'], list: 'any' }));
     const before = rows();
     for (const key of ['invented', 'good']) {
       expect(errorOf(await server.post('/v1/conversations', {}, bearer(key)))).toBe('401 invalid_api_key');
@@ -166,7 +187,7 @@ describe('beyond loopback, a key creates state only once an upstream has answere
     const { server, upstream } = await serveVendor({ keys: ['good'] });
     for (const answer of [answerStatus(500), answerStatus(429), answerStatus(404), answerText('no list')]) {
       upstream.use(answer);
-      expect(errorOf(await server.post('/v1/conversations', {}, bearer('good')))).toBe('401 invalid_api_key');
+      expect(errorOf(await server.post('/v1/conversations', {}, bearer('good')))).toBe('503 null');
     }
     upstream.use((reply) =>
       reply.json({ data: [] }, reply.request.headers.authorization === 'Bearer good' ? 200 : 401),
@@ -178,7 +199,7 @@ describe('beyond loopback, a key creates state only once an upstream has answere
     const other = await startVendor({ keys: ['others'] });
     const { server } = await serveVendor({ keys: ['good'] }, { 'providers.other.base-url': other.url });
     expect(errorOf(await server.post('/v1/conversations', {}, bearer('others')))).toBe('401 invalid_api_key');
-    expect(other.requests.filter((each) => each.headers.authorization !== undefined)).toEqual([]);
+    expect(other.requests.filter((each) => each.headers.authorization?.includes('others'))).toEqual([]);
     const named = { ...bearer('others'), 'x-model-provider': 'Other' };
     expect((await server.post('/v1/conversations', {}, named)).status).toBe(200);
     const unknown = { ...bearer('good'), 'x-model-provider': 'nobody' };
@@ -218,14 +239,14 @@ describe('what is remembered of keys', () => {
   it('a proven key for an hour, by its tenant alone', async () => {
     const { clock, asked, provider, book } = setUp((key) => (key === 'good' ? 200 : 401));
     expect(book.isAccepted('t1')).toBe(false);
-    expect(await book.prove('t1', 'good', provider)).toBe(true);
+    expect(await book.prove('t1', 'good', provider)).toBe('accepted');
     expect(asked).toHaveLength(2);
     clock.nowMs += hourMs - 1;
     expect(book.isAccepted('t1')).toBe(true);
     expect(book.isAccepted('good')).toBe(false);
     clock.nowMs += 1;
     expect(book.isAccepted('t1')).toBe(false);
-    expect(await book.prove('t1', 'good', provider)).toBe(true);
+    expect(await book.prove('t1', 'good', provider)).toBe('accepted');
     expect(asked).toHaveLength(4);
   });
 
@@ -241,17 +262,17 @@ describe('what is remembered of keys', () => {
   it('a refused key not at all', async () => {
     let status = 401;
     const { provider, book } = setUp((key) => (key === 'late' ? status : 401));
-    expect(await book.prove('t1', 'late', provider)).toBe(false);
+    expect(await book.prove('t1', 'late', provider)).toBe('refused');
     status = 200;
-    expect(await book.prove('t1', 'late', provider)).toBe(true);
+    expect(await book.prove('t1', 'late', provider)).toBe('accepted');
   });
 
   it.each([500, 429, 404])('that a vendor checks keys, only where it said so: not by a %i', async (status) => {
     let word = status;
     const { asked, provider, book } = setUp((key) => (key === 'k' ? 200 : word));
-    expect(await book.prove('t1', 'k', provider)).toBe(false);
+    expect(await book.prove('t1', 'k', provider)).toBe('refused');
     word = 200;
-    expect(await book.prove('t1', 'k', provider)).toBe(false);
+    expect(await book.prove('t1', 'k', provider)).toBe('refused');
     expect(asked).toHaveLength(4);
     expect(book.isAccepted('t1')).toBe(false);
   });
