@@ -26,7 +26,7 @@ export function httpStatus(error: ApiError): number {
 
 /** One line for what an operator should know of: defects with their cause, and whatever else is answered with a 5xx. */
 export function logFailure(request: FastifyRequest, error: ApiError): void {
-  if (error.kind === 'internal') request.log.error({ err: error }, 'a request failed unexpectedly');
+  if (error.kind === 'internal') request.log.error({ err: error.cause ?? error }, 'a request failed unexpectedly');
   else if (httpStatus(error) >= 500) request.log.warn({ err: error }, 'a request failed');
 }
 
