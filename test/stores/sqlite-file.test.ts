@@ -75,8 +75,16 @@ test('closing writes what was accepted, and refuses what comes later', async () 
   });
 });
 
+test.each(['/proc/x/state.db', '/nowhere/at/all/state.db'])(
+  'a file that can not be made is a clear error: %s',
+  async (where) => {
+    const made = createSqliteStore({ path: where, synchronous: 'full', now: () => 0 });
+    await expect(made).rejects.toThrow("The SQLite database can't be created");
+  },
+);
+
 test('the file is made with its folder, for its owner only', async () => {
-  path = join(folder, 'a', 'b', 'state.db');
+  path = join(folder, 'a', 'state.db');
   await withStore(async (store) => {
     await store.ping();
     expect((await stat(path)).mode & 0o777).toBe(0o600);

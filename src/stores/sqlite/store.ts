@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import type { Store } from '../../store.ts';
@@ -47,7 +47,10 @@ export async function createSqliteStore(options: SqliteStoreOptions): Promise<St
 /** Conversations are nobody else's business on this machine. SQLite gives its other files the mode of the first. */
 function createFile(path: string): void {
   try {
-    mkdirSync(dirname(path), { recursive: true });
+    // One folder at most: a whole tree is more likely a slip of the pen. (Node also never returns from a recursive mkdir
+    // below /proc.)
+    const folder = dirname(path);
+    if (!existsSync(folder)) mkdirSync(folder);
     closeSync(openSync(path, 'a', 0o600));
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
