@@ -14,7 +14,7 @@ const chains = 8;
 /** How far one stretch of turns may grow more or less than the mean of all. */
 const linearTolerance = 0.15;
 const targetRatio = 1.3;
-const firstWarmupMs = 2_000;
+const firstWarmupMs = 4_000;
 const warmupMs = 200;
 
 type Sizes = Map<number, number>;

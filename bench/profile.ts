@@ -11,7 +11,8 @@ const intervalUs = 400;
 const topCount = 25;
 /** Of the whole; what has less is summed up. */
 const leastShare = 0.01;
-const warmupMs = 1_500;
+/** What is compiled by then is what a server runs for the rest of its life. */
+const warmupMs = 7_000;
 
 type Frame = { readonly functionName: string; readonly url: string; readonly lineNumber: number };
 type Profile = {

@@ -24,8 +24,8 @@ function readArguments(): { names: readonly string[]; rounds: number; seconds: n
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
-      rounds: { type: 'string', default: '7' },
-      seconds: { type: 'string', default: '1.5' },
+      rounds: { type: 'string', default: '6' },
+      seconds: { type: 'string', default: '1.2' },
       dir: { type: 'string' },
     },
   });

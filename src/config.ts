@@ -44,6 +44,8 @@ export type Config = {
     readonly headersTimeoutMs: number;
     readonly bodyTimeoutMs: number;
     readonly idleTimeoutMs: number;
+    /** How long the client of a stream may take nothing of what waits for it. */
+    readonly writeTimeoutMs: number;
   };
   readonly auth: { readonly mode: 'passthrough' | 'none' };
   readonly store: {
@@ -297,6 +299,7 @@ function assemble(found: Found, proxies: Proxies): Config {
       headersTimeoutMs: value('http.headers-timeout'),
       bodyTimeoutMs: value('http.body-timeout'),
       idleTimeoutMs: value('http.idle-timeout'),
+      writeTimeoutMs: value('http.write-timeout'),
     },
     auth: { mode: value('auth.mode') },
     store: { type: value('store.type'), default: value('store.default') },

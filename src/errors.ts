@@ -85,7 +85,8 @@ export function asApiError(thrown: unknown): ApiError {
 function typeOf(kind: ErrorKind): string {
   switch (kind) {
     case 'rate_limited':
-      return 'too_many_requests';
+      // One of OpenAI's own types; the Open Responses standard has another word.
+      return 'requests';
     case 'upstream_failed':
     case 'upstream_unavailable':
     case 'upstream_timeout':

@@ -1,84 +1,111 @@
-import { BlockList, isIP } from 'node:net';
+import { lookup } from 'node:dns/promises';
+import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import type { Config } from './config.ts';
 import { ConfigError } from './config-error.ts';
-import { isLoopbackName } from './loopback.ts';
-import { answersAnybody } from './models/credentials.ts';
+import { isLoopbackName, plainName } from './loopback.ts';
+import type { CredentialBook } from './models/credentials.ts';
 import type { Provider } from './models/providers.ts';
+
+/** How long the addresses behind a name may take. */
+const lookupMs = 2_000;
+
+export type SpendingCheck = {
+  readonly config: Config;
+  readonly providers: ReadonlyMap<string, Provider>;
+  readonly isDemoOn: boolean;
+  readonly book: CredentialBook;
+  readonly logger: { warn(fields: object, message: string): void };
+};
 
 /**
  * Beyond loopback with `passthrough`, anybody with an invented token would spend what the server itself has: its keys,
- * and models that need none. Such a server does not start.
+ * and models that need none. Such a server does not start. A provider that can't be asked now is only warned about: its
+ * calls vouch for nobody until it has shown that it checks keys.
  * @throws ConfigError which names the ways out.
  */
-export async function refuseOpenSpending(
-  config: Config,
-  providers: ReadonlyMap<string, Provider>,
-  isDemoOn: boolean,
-): Promise<void> {
+export async function refuseOpenSpending({ config, providers, isDemoOn, book, logger }: SpendingCheck): Promise<void> {
   if (config.auth.mode !== 'passthrough' || isLoopbackName(config.server.host)) return;
-  const ways =
-    'Ways out: listen on loopback (open-responses.server.host=127.0.0.1) behind a proxy that checks callers; or leave the keys to the clients; or, where everybody who reaches this server may use it, open-responses.auth.mode=none.';
-  const where = `The server listens on ${config.server.host}, and open-responses.auth.mode is passthrough`;
-  if (isDemoOn) throw new ConfigError(`${where}, but 'demo' needs no key: anybody could use it. ${ways}`);
-  for (const provider of providers.values()) {
-    if (provider.hasOwnKey) {
-      throw new ConfigError(
-        `${where}, but the provider '${provider.name}' has a key of the server's: anybody could spend it. ${ways}`,
-      );
-    }
-    if (provider.isConfigured && (provider.ignoresKeys || (isNearby(provider) && (await answersAnybody(provider))))) {
-      throw new ConfigError(
-        `${where}, but the provider '${provider.name}' answers without a key: anybody could use it. ${ways}`,
+  const refuse = (why: string) =>
+    new ConfigError(
+      `The server listens on ${config.server.host}, and open-responses.auth.mode is passthrough, but ${why}. Ways out: listen on loopback (open-responses.server.host=127.0.0.1) behind a proxy that checks callers; or leave the keys to the clients; or, where everybody who reaches this server may use it, open-responses.auth.mode=none.`,
+    );
+  if (isDemoOn) throw refuse("'demo' needs no key: anybody could use it");
+  for (const { name, hasOwnKey } of providers.values()) {
+    if (hasOwnKey) throw refuse(`the provider '${name}' has a key of the server's: anybody could spend it`);
+  }
+  const configured = [...providers.values()].filter((provider) => provider.isConfigured);
+  const checks = await Promise.all(
+    configured.map(async (provider) => [provider, await book.keyCheck(provider)] as const),
+  );
+  for (const [{ name }, check] of checks) {
+    if (check === 'open') throw refuse(`the provider '${name}' answers without a key: anybody could use it`);
+    if (check === 'unknown') {
+      logger.warn(
+        { provider: name },
+        'a provider did not say whether it checks keys: until it does, it vouches for none',
       );
     }
   }
 }
+
+/** Finds the addresses behind a name. */
+export type Lookup = (name: string) => Promise<readonly string[]>;
 
 /**
  * A provider at the server's own address would call itself without end.
  * @throws ConfigError
  */
-export function refuseOwnAddress(host: string, port: number, providers: ReadonlyMap<string, Provider>): void {
-  for (const provider of providers.values()) {
-    const url = new URL(provider.baseUrl);
-    const itsPort = url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
-    if (itsPort === port && isOwnName(url.hostname, host)) {
+export async function refuseOwnAddress(
+  host: string,
+  port: number,
+  providers: ReadonlyMap<string, Provider>,
+  addressesOf: Lookup = lookupAll,
+): Promise<void> {
+  const near = [...providers.values()].filter((provider) => portOf(new URL(provider.baseUrl)) === port);
+  await Promise.all(
+    near.map(async ({ name, baseUrl }) => {
+      const { hostname, origin } = new URL(baseUrl);
+      const names = [hostname, ...(isIP(plainName(hostname)) === 0 ? await bounded(addressesOf(hostname)) : [])];
+      if (!names.some((each) => isOwnName(each, host))) return;
       throw new ConfigError(
-        `open-responses.providers.${provider.name}.base-url: ${url.origin} is this server's own address. A provider must be another server.`,
+        `open-responses.providers.${name}.base-url: ${origin} is this server's own address. A provider must be another server.`,
       );
-    }
+    }),
+  );
+}
+
+function portOf(url: URL): number {
+  if (url.port !== '') return Number(url.port);
+  return url.protocol === 'https:' ? 443 : 80;
+}
+
+async function lookupAll(name: string): Promise<string[]> {
+  const found = await lookup(name, { all: true });
+  return found.map(({ address }) => address);
+}
+
+/** A name that can't be looked up in time is nobody's. */
+async function bounded(found: Promise<readonly string[]>): Promise<readonly string[]> {
+  const { promise: late, resolve } = Promise.withResolvers<readonly string[]>();
+  const timer = setTimeout(() => resolve([]), lookupMs);
+  try {
+    return await Promise.race([found, late]);
+  } catch {
+    return [];
+  } finally {
+    clearTimeout(timer);
   }
 }
 
-/** A server of the operator's own. A public vendor may list its models to anybody, and still ask for a key to call them. */
-function isNearby(provider: Provider): boolean {
-  const name = new URL(provider.baseUrl).hostname.replace(/^\[|\]$/g, '').toLowerCase();
-  if (isLoopbackName(name) || !/[.:]/.test(name) || /\.(?:local|internal|lan|home|svc)$/.test(name)) return true;
-  const family = isIP(name);
-  return family !== 0 && privateAddresses.check(name, family === 6 ? 'ipv6' : 'ipv4');
-}
-
-const privateAddresses = new BlockList();
-for (const [network, prefix] of [
-  ['10.0.0.0', 8],
-  ['100.64.0.0', 10],
-  ['169.254.0.0', 16],
-  ['172.16.0.0', 12],
-  ['192.168.0.0', 16],
-] as const) {
-  privateAddresses.addSubnet(network, prefix, 'ipv4');
-}
-privateAddresses.addSubnet('fc00::', 7, 'ipv6');
-privateAddresses.addSubnet('fe80::', 10, 'ipv6');
-
 function isOwnName(name: string, host: string): boolean {
-  const plain = name.replace(/^\[|\]$/g, '').toLowerCase();
-  if (plain === host.toLowerCase()) return true;
-  const isWildcard = host === '0.0.0.0' || host === '::' || host === '';
-  if (isWildcard || isLoopbackName(host)) {
+  const plain = plainName(name);
+  const own = plainName(host);
+  if (plain === own) return true;
+  const isWildcard = own === '0.0.0.0' || own === '::' || own === '';
+  if (isWildcard || isLoopbackName(own)) {
     if (isLoopbackName(plain) || plain === '0.0.0.0' || plain === '::') return true;
   }
   if (!isWildcard) return false;
-  return Object.values(networkInterfaces()).some((each) => each?.some((address) => address.address === plain));
+  return Object.values(networkInterfaces()).some((each) => each?.some(({ address }) => plainName(address) === plain));
 }

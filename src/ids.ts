@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 
-/** The prefixes that OpenAI's API gives to what it names (contract §5), and ours for threads. */
+/** The prefixes that OpenAI's API gives to what it names (docs/wire.md §5), and ours for threads. */
 export type IdPrefix = 'resp' | 'conv' | 'msg' | 'fc' | 'fco' | 'call' | 'rs' | 'req' | 'thr' | 'run';
 
 /** Mints an id. Injected, so that tests can count. */
@@ -25,5 +25,5 @@ export const mintId: MintId = (prefix) => {
   return `${prefix}_${Date.now().toString(16).padStart(12, '0')}${random}`;
 };
 
-/** `call_` ids stay within the 64 characters that OpenAI allows for a `call_id` (contract §3). */
+/** `call_` ids stay within the 64 characters that OpenAI allows for a `call_id` (docs/wire.md §3). */
 export const maxCallIdLength = 64;

@@ -1,12 +1,15 @@
-import { type Logger, pino } from 'pino';
+import { type DestinationStream, type Logger, pino } from 'pino';
 import type { Config } from './config.ts';
 import { ApiError } from './errors.ts';
 
 /** Logs go to stderr, one JSON object per line; without `content`, nothing that users, models or providers said is in them. */
-export function createLogger({ level, content }: Config['log']): Logger {
+export function createLogger(
+  { level, content }: Config['log'],
+  destination: DestinationStream = pino.destination(2),
+): Logger {
   const redact = { paths: ['req.headers.authorization', 'headers.authorization', '*.apiKey'], censor: '[redacted]' };
   const serializers = { err: content ? pino.stdSerializers.err : discreet };
-  return pino({ level, redact, serializers }, pino.destination(2));
+  return pino({ level, redact, serializers }, destination);
 }
 
 /** How many causes of causes are told. */

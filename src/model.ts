@@ -56,6 +56,9 @@ export type ModelCall = {
 /**
  * What a model says, in order. One `start`, then any number of the others, then one `end`; nothing follows it.
  *
+ * `finish`: the model has said why it ended. Only usage and the end of the connection may follow, and take a while: a
+ * client that leaves from here on changes nothing (R11). A model whose `end` follows at once need not say it.
+ *
  * `start`: the upstream accepted the call (its 2xx arrived), nothing said yet. `model`: the name that it reports.
  * `tool_call` opens a call; `index` is the upstream's and joins the `tool_arguments` that belong to it, which may be
  * interleaved with those of other calls. A call that arrives whole is a `tool_call` and one `tool_arguments`.
@@ -68,6 +71,7 @@ export type ModelEvent =
   | { readonly type: 'reasoning'; readonly delta: string }
   | { readonly type: 'tool_call'; readonly index: number; readonly callId: string | undefined; readonly name: string }
   | { readonly type: 'tool_arguments'; readonly index: number; readonly delta: string }
+  | { readonly type: 'finish' }
   | { readonly type: 'usage'; readonly usage: Usage }
   | ModelEnd;
 
@@ -139,4 +143,9 @@ export type ModelResource = {
 export interface ModelLister {
   /** Asks the providers that this caller may use; those that don't answer in time are left out. Never rejects. */
   list(chooser: ModelChooser): Promise<readonly ModelResource[]>;
+  /**
+   * The model that a response would get for this name, where its provider lists it: every name that `list` tells, and
+   * the other ways to say it (`NAME/model`, `NAME@model`, aliases with `*`). Never rejects.
+   */
+  find(name: string, chooser: ModelChooser): Promise<ModelResource | undefined>;
 }

@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import type { Config } from './config.ts';
 import { ConfigError } from './config-error.ts';
 import { type Caller, Engine, type EngineDeps } from './engine/engine.ts';
+import { credentialNotProven } from './engine/failures.ts';
 import { ApiError } from './errors.ts';
 import { refuseOpenSpending, refuseOwnAddress } from './exposure.ts';
 import { createApp } from './http/app.ts';
@@ -59,15 +60,15 @@ async function startWith(client: HttpClient, config: Config): Promise<RunningSer
   const demo = isDemoOn ? createDemoModel(config.demo) : undefined;
   const { defaultProvider, models: aliases } = config;
   const catalog = new Catalog({ providers, defaultProvider, aliases, demo, now: Date.now });
-  await refuseOpenSpending(config, providers, isDemoOn);
-  if (config.server.port !== 0) refuseOwnAddress(config.server.host, config.server.port, providers);
+  const book = new CredentialBook(Date.now);
+  await refuseOpenSpending({ config, providers, isDemoOn, book, logger });
+  if (config.server.port !== 0) await refuseOwnAddress(config.server.host, config.server.port, providers);
 
   const store = await createStore(config);
   const counters = new Map<string, number>();
-  const book = new CredentialBook(Date.now);
   const needsProof = !isLoopback && config.auth.mode !== 'none';
-  const mayCreateState = (tenant: string) => !needsProof || book.isAccepted(tenant);
-  const deps = engineDeps(config, { store, catalog, book, mayCreateState, serverId, logger, counters });
+  const proof = needsProof ? vouching(book, providers) : noProof;
+  const deps = engineDeps(config, { store, catalog, proof, serverId, logger, counters });
   const engine = new Engine(deps);
   const state = { isStopping: false };
   const context: Omit<HttpContext, 'callerOf'> = {
@@ -76,7 +77,7 @@ async function startWith(client: HttpClient, config: Config): Promise<RunningSer
     store,
     models: catalog,
     validation: { unknownFields: config.http.unknownFields },
-    stream: config.stream,
+    stream: { ...config.stream, writeTimeoutMs: config.http.writeTimeoutMs },
     logsContent: config.log.content,
     requireProven: needsProof ? proving(book, providers, defaultProvider) : async () => {},
     isReady: () => !state.isStopping,
@@ -91,7 +92,7 @@ async function startWith(client: HttpClient, config: Config): Promise<RunningSer
   const app = createApp({ ...config.http, logger, rules, mintId }, context);
   try {
     await app.listen({ host: config.server.host, port: config.server.port });
-    refuseOwnAddress(config.server.host, portOf(app), providers);
+    if (config.server.port === 0) await refuseOwnAddress(config.server.host, portOf(app), providers);
   } catch (error) {
     await closeAll(app, store);
     throw error;
@@ -101,7 +102,10 @@ async function startWith(client: HttpClient, config: Config): Promise<RunningSer
     config,
     models: catalog.describe(),
     counters,
-    close: closing({ app, store, client, engine, state, timeoutMs: config.server.shutdownTimeoutMs }),
+    close: closing({
+      ...{ app, store, client, engine, state, logger, counters },
+      timeoutMs: config.server.shutdownTimeoutMs,
+    }),
   };
 }
 
@@ -126,18 +130,20 @@ function createStore(config: Config): Promise<Store> | Store {
   }
 }
 
+/** What the engine asks before it creates state. */
+type Proof = Pick<EngineDeps, 'vouch' | 'mayCreateState'>;
+
 type Parts = {
   readonly store: Store;
   readonly catalog: Catalog;
-  readonly book: CredentialBook;
-  readonly mayCreateState: EngineDeps['mayCreateState'];
+  readonly proof: Proof;
   readonly serverId: string;
   readonly logger: Logger;
   readonly counters: Map<string, number>;
 };
 
 function engineDeps(config: Config, parts: Parts): EngineDeps {
-  const { store, catalog, book, mayCreateState, serverId, logger, counters } = parts;
+  const { store, catalog, proof, serverId, logger, counters } = parts;
   return {
     store,
     catalog,
@@ -152,13 +158,26 @@ function engineDeps(config: Config, parts: Parts): EngineDeps {
     now: Date.now,
     serverId,
     count: (counter, by) => counters.set(counter, (counters.get(counter) ?? 0) + by),
-    onCredentialAccepted: (tenant) => book.accept(tenant),
-    mayCreateState,
+    ...proof,
     onError: (error, context) => logger.error({ err: error, ...context }, 'a run failed'),
   };
 }
 
-/** Beyond loopback, a token may create state only once an upstream has vouched for it. */
+/** On loopback, and where everybody may use the server, nobody has to prove anything. */
+const noProof: Proof = { vouch: async () => true, mayCreateState: () => true };
+
+/** Beyond loopback, a token may create state only once an upstream that checks tokens has vouched for it. */
+function vouching(book: CredentialBook, providers: ReadonlyMap<string, Provider>): Proof {
+  return {
+    mayCreateState: (tenant) => book.isAccepted(tenant),
+    vouch: async (tenant, name) => {
+      const provider = providers.get(name);
+      return provider === undefined ? book.isAccepted(tenant) : book.vouch(tenant, provider);
+    },
+  };
+}
+
+/** The same for what no model is called for: a provider is asked about the token. */
 function proving(
   book: CredentialBook,
   providers: ReadonlyMap<string, Provider>,
@@ -178,11 +197,7 @@ function proving(
         );
       }
     }
-    throw new ApiError(
-      'unauthorized',
-      'No provider has accepted this API key yet. Check the key, or name its provider in `x-model-provider`.',
-      { code: 'invalid_api_key' },
-    );
+    throw credentialNotProven();
   };
 }
 
@@ -192,10 +207,12 @@ type Closing = {
   readonly client: HttpClient;
   readonly engine: Engine;
   readonly state: { isStopping: boolean };
+  readonly logger: Logger;
+  readonly counters: ReadonlyMap<string, number>;
   readonly timeoutMs: number;
 };
 
-function closing({ app, store, client, engine, state, timeoutMs }: Closing): RunningServer['close'] {
+function closing({ app, store, client, engine, state, logger, counters, timeoutMs }: Closing): RunningServer['close'] {
   let done: Promise<void> | undefined;
   const stopRuns = () =>
     engine.runs.stopAll(new ApiError('unavailable', 'The server is stopping.', { retryAfterMs: 1_000 }));
@@ -205,6 +222,7 @@ function closing({ app, store, client, engine, state, timeoutMs }: Closing): Run
     const timer = setTimeout(stopRuns, timeoutMs);
     await engine.runs.drained();
     clearTimeout(timer);
+    if (counters.size > 0) logger.info({ counters: Object.fromEntries(counters) }, 'counted since the start');
     await closeAll(app, store);
     await client.close();
   };

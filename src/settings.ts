@@ -84,6 +84,11 @@ export const settings = {
   'http.headers-timeout': setting(duration(), '60s', 'How long a client may take to send the headers of a request.'),
   'http.body-timeout': setting(duration(), '5m', 'How long a client may take to send a whole request.'),
   'http.idle-timeout': setting(duration(), '75s', 'How long a connection stays open between two requests.'),
+  'http.write-timeout': setting(
+    duration(),
+    '60s',
+    'How long the client of a stream may take nothing of what waits for it. Then its connection is ended, and the response with it.',
+  ),
   'auth.mode': setting(
     oneOf('passthrough', 'none'),
     'passthrough',

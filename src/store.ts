@@ -17,7 +17,8 @@ import type { Metadata } from './api/primitives.ts';
  *
  * The tenant is the first argument of every method and part of every key: nothing of another tenant is ever found.
  * Times are in ms since 1970. Every method rejects with `StoreUnavailable` when the database can't serve now; what it
- * was asked to write is then either not written or written whole. Any other rejection is a defect.
+ * was asked to write is then either not written or written whole; a bounded store with `TooLargeForStore` for what is
+ * larger than all of it. Any other rejection is a defect.
  */
 export interface Store {
   /**
@@ -45,8 +46,8 @@ export interface Store {
    * the conversation only refers to an item of another thread, the reference goes and the item stays.
    */
   deleteItem(tenant: string, conversationId: string, itemId: string): Promise<'deleted' | 'locked' | 'missing'>;
-  /** The newest live item of that id which the tenant has anywhere (R10), and where it lives. */
-  findItem(tenant: string, itemId: string): Promise<FoundItem | undefined>;
+  /** For each id the newest live item which the tenant has anywhere (R10), and where it lives. What is not found is absent. */
+  findItems(tenant: string, itemIds: readonly string[]): Promise<ReadonlyMap<string, FoundItem>>;
 
   /**
    * A page of a view, in the given order. References are resolved; those whose target is gone are passed over.
@@ -115,6 +116,11 @@ export interface Store {
 /** The database can't serve now: a full or gone disk, a lock held for too long, a store that is full or closed. */
 export class StoreUnavailable extends Error {
   override readonly name = 'StoreUnavailable';
+}
+
+/** What is to be written exceeds what this store can ever hold: another try is no use. */
+export class TooLargeForStore extends Error {
+  override readonly name = 'TooLargeForStore';
 }
 
 /** An item to be stored: its JSON text was made once, for the client as for the store. */

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { inputItemSchema } from './items.ts';
 import { type Metadata, metadataSchema, optional } from './primitives.ts';
 
-/** Items that one call may add to a conversation (contract §1). */
+/** Items that one call may add to a conversation (docs/wire.md §1). */
 export const maxItemsPerCall = 20;
 
 const items = z.array(inputItemSchema).max(maxItemsPerCall);

@@ -3,7 +3,10 @@ import { inputItemsSchema } from './items.ts';
 import { integer, jsonObjectSchema, maxTextLength, metadataSchema, optional, unsupported } from './primitives.ts';
 import { toolChoiceSchema, toolsSchema } from './tools.ts';
 
-/** What a request may ask to be included (contract §3). What this server never leaves out is accepted and changes nothing. */
+/**
+ * What a request may ask to be included (docs/wire.md §3). What this server never leaves out is accepted and changes
+ * nothing.
+ */
 export const includeSchema = z.enum([
   'file_search_call.results',
   'web_search_call.results',
@@ -80,7 +83,10 @@ const sampling = {
   frequency_penalty: optional(z.number().min(-2).max(2)),
 };
 
-/** The body of POST /v1/responses (contract §2): every field is honoured, echoed where that is all it asks for, or refused. */
+/**
+ * The body of POST /v1/responses (docs/wire.md §2): every field is honoured, echoed where that is all it asks for, or
+ * refused.
+ */
 export const createResponseSchema = z.strictObject({
   ...echoed,
   ...sampling,

@@ -105,7 +105,7 @@ const typedItemSchema = z.discriminatedUnion('type', [
   laterItemSchema,
 ]);
 
-/** `type` may be missing, or null, on easy messages and on references (contract §3). */
+/** `type` may be missing, or null, on easy messages and on references (docs/wire.md §3). */
 export const inputItemSchema = z.preprocess((value) => {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
   const item = value as Record<string, unknown>;

@@ -21,7 +21,7 @@ function build(): object {
       title: 'OpenResponses',
       version,
       description:
-        'The OpenAI Responses and Conversations APIs over any model. A path that is not listed here is answered with 404, a listed one with another method with 405; both have the body of every error.',
+        'The OpenAI Responses and Conversations APIs over any model. A path that is not listed here is answered with 404, a listed one with another method with 405, except where OpenAI has an operation that is not offered here, such as `GET /v1/responses`: that is a 404 too. All have the body of every error.',
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     servers: [{ url: '/', description: 'The server that this document came from.' }],

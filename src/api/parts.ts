@@ -60,7 +60,7 @@ export const assistantPartSchema = z.discriminatedUnion('type', [outputTextSchem
 export type InputPart = z.infer<typeof inputPartSchema>;
 export type AssistantPart = z.infer<typeof assistantPartSchema>;
 
-/** A token with its log probability. Entries are always full: `bytes` and `top_logprobs` present (contract §6). */
+/** A token with its log probability. Entries are always full: `bytes` and `top_logprobs` present (docs/wire.md §6). */
 export type LogProb = {
   readonly token: string;
   readonly logprob: number;

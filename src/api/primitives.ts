@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-/** `null` in an optional field of a request means the same as leaving it out (contract §2). */
+/** `null` in an optional field of a request means the same as leaving it out (docs/wire.md §2). */
 export function optional<T extends z.ZodType>(schema: T) {
   return schema.nullish();
 }
@@ -24,7 +24,7 @@ export const maxParts = 2_000;
 /** Tools in one request. OpenAI's documentation names 128 functions for chat completions. */
 export const maxTools = 512;
 
-/** At most 16 pairs, keys up to 64 characters, values strings up to 512 (contract §1). */
+/** At most 16 pairs, keys up to 64 characters, values strings up to 512 (docs/wire.md §1). */
 export const metadataSchema = z
   .custom<Metadata>(isObject, notAnObject)
   .superRefine((map, context) => {
@@ -74,7 +74,7 @@ export const jsonObjectSchema = z
   .custom<JsonObject>(isObject, notAnObject)
   .meta({ type: 'object', additionalProperties: true });
 
-/** A whole number; out of range it has the codes that OpenAI's API gives to integers (contract §5). */
+/** A whole number; out of range it has the codes that OpenAI's API gives to integers (docs/wire.md §5). */
 export function integer(min: number, max: number = Number.MAX_SAFE_INTEGER) {
   return z
     .int()

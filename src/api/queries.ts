@@ -12,7 +12,7 @@ function integerText(min: number, max?: number) {
 
 const include = z.array(includeSchema).max(64).optional();
 
-/** The query of a list: `limit` 1–100 (20), `order` (desc), `after` an item id (contract §1). */
+/** The query of a list: `limit` 1–100 (20), `order` (desc), `after` an item id (docs/wire.md §1). */
 export const listQuerySchema = z.strictObject({
   limit: integerText(1, 100).default(20),
   order: z.enum(['asc', 'desc']).default('desc'),

@@ -3,7 +3,7 @@ import type { FunctionToolEcho, ToolChoice } from './tools.ts';
 
 export type ResponseStatus = 'in_progress' | 'completed' | 'failed' | 'cancelled' | 'incomplete';
 
-/** Both specs' keys together: `cache_write_tokens` is required by OpenAI's (contract §2). */
+/** Both specs' keys together: `cache_write_tokens` is required by OpenAI's (docs/wire.md §2). */
 export type Usage = {
   readonly input_tokens: number;
   readonly input_tokens_details: { readonly cached_tokens: number; readonly cache_write_tokens: number };

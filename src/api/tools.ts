@@ -82,12 +82,12 @@ const objectChoiceSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.enum(laterToolTypes).exclude(['custom', 'mcp', 'namespace']) }),
 ]);
 
-/** A mode, or an object that names a tool or the tools allowed (contract §3). */
+/** A mode, or an object that names a tool or the tools allowed (docs/wire.md §3). */
 export const toolChoiceSchema = z.union([modes, objectChoiceSchema]);
 
 export type ToolChoice = z.infer<typeof toolChoiceSchema>;
 
-/** A function as a snapshot shows it: every key present, `strict` true when omitted (contract §2). */
+/** A function as a snapshot shows it: every key present, `strict` true when omitted (docs/wire.md §2). */
 export type FunctionToolEcho = {
   readonly type: 'function';
   readonly name: string;

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 
-/** What is wrong with a value: a code of contract §5, the path of the field, and a sentence for the caller. */
+/** What is wrong with a value: a code of docs/wire.md §5, the path of the field, and a sentence for the caller. */
 export type Problem = { readonly code: string; readonly param: string | null; readonly message: string };
 
 export type Validation<T> =
@@ -15,7 +15,7 @@ export type ValidateOptions = {
 type Issue = z.core.$ZodIssue;
 type Path = readonly PropertyKey[];
 
-/** SDK helpers add these to the items that they hand back; they are dropped wherever they stand (contract §2). */
+/** SDK helpers add these to the items that they hand back; they are dropped wherever they stand (docs/wire.md §2). */
 const sdkFields = new Set(['parsed', 'parsed_arguments']);
 
 /**

@@ -22,7 +22,7 @@ export type AssemblerOptions = {
 
 /**
  * Turns what a model says into the response and its events. The only place that numbers, opens and closes them, in the
- * order that openai-node's stream helper insists on (contract §4).
+ * order that openai-node's stream helper insists on (docs/wire.md §4).
  */
 export class Assembler {
   readonly #options: AssemblerOptions;
@@ -73,6 +73,7 @@ export class Assembler {
         this.#usage = event.usage;
         return;
       case 'start':
+      case 'finish':
         return;
       default:
         unreachable(event);
@@ -81,7 +82,7 @@ export class Assembler {
 
   /** The model is done: closes what is open, and says how the response ends. No terminal event yet: a commit comes first. */
   end(reason: 'stop' | 'max_output_tokens' | 'content_filter'): ResponseOutcome {
-    // A client that reads only the final snapshot loops on an empty `output` (contract §7).
+    // A client that reads only the final snapshot loops on an empty `output` (docs/wire.md §7).
     if (reason === 'stop' && this.#items.length === 0) this.#openMessage().text('', undefined);
     const lastIndex = this.#items.length - 1;
     for (const [index, item] of this.#items.entries()) {
@@ -121,7 +122,7 @@ export class Assembler {
     this.#events.write(`response.${outcome.status}`, `"response":${json}`);
   }
 
-  /** The `error` event, in the one form that serves both descriptions (contract §4); `response.failed` follows. */
+  /** The `error` event, in the one form that serves both descriptions (docs/wire.md §4); `response.failed` follows. */
   error(error: ApiError): void {
     const body = error.body();
     const { code, message, param } = body;

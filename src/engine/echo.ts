@@ -12,7 +12,7 @@ export type EchoFacts = {
   readonly conversationId: string | undefined;
 };
 
-/** What a snapshot repeats of its request, with the defaults of contract §2. Optional keys are absent, never null. */
+/** What a snapshot repeats of its request, with defaults (docs/wire.md §2). Optional keys are absent, never null. */
 export function echoOf(request: CreateResponse, facts: EchoFacts): ResponseEcho {
   const { service_tier: tier } = request;
   return {

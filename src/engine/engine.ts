@@ -42,8 +42,11 @@ export type EngineDeps = {
   readonly serverId: string;
   /** Adds to a counter. */
   readonly count: (counter: string, by: number) => void;
-  /** An upstream has answered this tenant's own credential with success. */
-  readonly onCredentialAccepted: (tenant: string) => void;
+  /**
+   * An upstream has answered a call that carried this tenant's own credential with success. Resolves with whether the
+   * tenant may create state from now on.
+   */
+  readonly vouch: (tenant: string, provider: string) => Promise<boolean>;
   /** False where nobody has vouched for this tenant's credential yet, and one is needed to create state. */
   readonly mayCreateState: (tenant: string) => boolean;
   /** Something failed that the caller is told little about. */

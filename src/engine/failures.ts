@@ -1,6 +1,6 @@
 import type { ResponseError } from '../api/response.ts';
 import { ApiError, invalidRequest } from '../errors.ts';
-import { StoreUnavailable } from '../store.ts';
+import { StoreUnavailable, TooLargeForStore } from '../store.ts';
 
 const lockedCode = 'conversation_locked';
 /** How soon a client should ask again for a conversation that is busy (R12). */
@@ -8,7 +8,7 @@ const lockedRetryMs = 500;
 /** How soon a client should ask again when the store can't serve. */
 const storeRetryMs = 1_000;
 
-/** OpenAI's words, which its Agents SDK looks for, and the headers that make openai-node try again (contract §5). */
+/** OpenAI's words, which its Agents SDK looks for, and headers that make openai-node try again (docs/wire.md §5). */
 export function conversationLocked(): ApiError {
   return new ApiError(
     'invalid_request',
@@ -19,6 +19,15 @@ export function conversationLocked(): ApiError {
 
 export function conversationNotFound(id: string): ApiError {
   return new ApiError('not_found', `Conversation with id '${id}' not found.`, { param: 'conversation' });
+}
+
+/** Beyond loopback nobody creates state with a token that no provider has vouched for. */
+export function credentialNotProven(): ApiError {
+  return new ApiError(
+    'unauthorized',
+    'No provider has accepted this API key yet. Check the key, name its provider in `x-model-provider`, or call a model once first.',
+    { code: 'invalid_api_key' },
+  );
 }
 
 export function itemNotFound(id: string): ApiError {
@@ -44,6 +53,13 @@ const howToStore =
 /** What a caller may see of anything that a run died of; the rest goes to the log. */
 export function asRunError(thrown: unknown): ApiError {
   if (thrown instanceof ApiError) return thrown;
+  if (thrown instanceof TooLargeForStore) {
+    return new ApiError('too_large', 'This is more than the store can hold.', {
+      cause: thrown,
+      code: 'request_too_large',
+      shouldRetry: false,
+    });
+  }
   if (thrown instanceof StoreUnavailable) {
     return new ApiError('unavailable', 'The store is unavailable. Please retry shortly.', {
       cause: thrown,

@@ -2,7 +2,7 @@ import type { InputItem, Item, MessageItem } from '../api/items.ts';
 import type { AssistantPart, ContentPart, InputImagePart, InputPart, InputTextPart } from '../api/parts.ts';
 import { ApiError, invalidRequest } from '../errors.ts';
 import type { IdPrefix, MintId } from '../ids.ts';
-import type { EntryPlace, StorableItem, Store } from '../store.ts';
+import type { EntryPlace, FoundItem, StorableItem, Store } from '../store.ts';
 
 /** An item of a request's input. `target` is set where it lives in another entry and is only referred to (R10). */
 export type NewItem = { readonly item: Item; readonly target: EntryPlace | undefined };
@@ -15,9 +15,9 @@ const idPrefixes: Record<Item['type'], IdPrefix> = {
 };
 
 /**
- * Gives input items their stored form: ids and statuses filled in, string content as parts (contract §3), references
- * resolved within the tenant, first in the context, then anywhere (R10). A reference to what the context holds already
- * adds nothing.
+ * Gives input items their stored form: ids and statuses filled in, string content as parts (docs/wire.md §3),
+ * references resolved within the tenant, first in the context, then anywhere (R10). A reference to what the context
+ * holds already adds nothing.
  *
  * @param knownIds ids of the items in the context.
  * @throws ApiError 400 for an id that occurs twice (R9), 404 for a reference to nothing.
@@ -29,11 +29,12 @@ export async function resolveInput(
   deps: { readonly store: Store; readonly mintId: MintId },
 ): Promise<NewItem[]> {
   const seen = new Set(knownIds);
+  const elsewhere = await findReferences(input, seen, tenant, deps.store);
   const resolved: NewItem[] = [];
   for (const each of input) {
     if (each.type === 'item_reference') {
       if (seen.has(each.id)) continue;
-      const found = await deps.store.findItem(tenant, each.id);
+      const found = elsewhere.get(each.id);
       if (found === undefined) throw referenceNotFound(each.id);
       seen.add(each.id);
       resolved.push({ item: found.item, target: found.place });
@@ -45,6 +46,24 @@ export async function resolveInput(
     resolved.push({ item, target: undefined });
   }
   return resolved;
+}
+
+/** References in one input. Each is a look-up in the database. */
+const maxReferences = 2_000;
+
+async function findReferences(
+  input: readonly InputItem[],
+  known: ReadonlySet<string>,
+  tenant: string,
+  store: Store,
+): Promise<ReadonlyMap<string, FoundItem>> {
+  const ids = new Set<string>();
+  for (const each of input) if (each.type === 'item_reference' && !known.has(each.id)) ids.add(each.id);
+  if (ids.size === 0) return new Map();
+  if (ids.size > maxReferences) {
+    throw invalidRequest(`At most ${maxReferences} item references are allowed.`, 'input', 'array_above_max_length');
+  }
+  return store.findItems(tenant, [...ids]);
 }
 
 /** The user message that a plain string stands for. */
@@ -99,7 +118,7 @@ function sum<T>(list: readonly T[], of: (each: T) => number): number {
 function referenceNotFound(id: string): ApiError {
   return new ApiError(
     'not_found',
-    `Item with id '${id}' not found. Items are not persisted when \`store\` is false, which is this server's rule for an omitted \`store\` unless its operator says otherwise. Send the item itself, or store what it came from with \`store: true\`.`,
+    `Item with id '${id}' not found. Items are not persisted when \`store\` is set to false, or omitted on a server that does not run with open-responses.store.default=true. Send the item itself, or store what it came from with \`store: true\`.`,
     { param: 'input' },
   );
 }

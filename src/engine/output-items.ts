@@ -143,7 +143,7 @@ function partOf(part: Part): MessageItem['content'][number] {
 
 const argumentsDelta = 'response.function_call_arguments.delta';
 
-/** A function call. Its call_id is known before it is opened (contract §4). */
+/** A function call. Its call_id is known before it is opened (docs/wire.md §4). */
 export class OpenCall implements OpenItem {
   readonly #id: string;
   readonly #callId: string;
@@ -198,7 +198,7 @@ export class OpenCall implements OpenItem {
 
 const summaryDelta = 'response.reasoning_summary_text.delta';
 
-/** Reasoning text, as a summary: the one form that every client shows (contract §7). */
+/** Reasoning text, as a summary: the one form that every client shows (docs/wire.md §7). */
 export class OpenReasoning implements OpenItem {
   readonly #id: string;
   readonly #place: string;

@@ -26,7 +26,7 @@ type Call = {
  * Joins calls and outputs by `call_id`. An output belongs to the nearest unanswered call before it: some vendors use the
  * same ids again in every turn.
  *
- * @throws ApiError 400 where the input answers no call, or leaves a call of the input or of the newest turn unanswered
+ * @throws ApiError 400 where an output of the input finds no call that waits for it, or the input leaves a call of the input or of the newest turn unanswered
  * (R7). Older halves are left out instead. A call that was cut short is never sent again (R3).
  */
 export function pair({ history, newestTurn, input }: PairingInput): Paired {
@@ -45,13 +45,14 @@ export function pair({ history, newestTurn, input }: PairingInput): Paired {
       if (same === undefined) byCallId.set(item.call_id, [call]);
       else same.push(call);
     } else if (item.type === 'function_call_output') {
-      const same = byCallId.get(item.call_id);
-      if (same === undefined && isInput) {
+      const call = byCallId.get(item.call_id)?.findLast((each) => each.output === undefined);
+      if (call !== undefined) {
+        call.output = item;
+      } else if (isInput) {
         throw invalidRequest(`No tool call found for function call output with call_id ${item.call_id}.`, 'input');
+      } else {
+        leftOut += 1;
       }
-      const call = same?.findLast((each) => each.output === undefined);
-      if (call === undefined) leftOut += 1;
-      else call.output = item;
     } else if (item.type === 'function_call') {
       leftOut += 1;
     }

@@ -70,11 +70,13 @@ export function plan(request: CreateResponse, caller: Caller, deps: EngineDeps):
 
 /**
  * Reads the context, gives the input its stored form, and puts the model's call together.
+ * @param onContext told at once which thread the run builds on, so that it is not evicted meanwhile.
  * @throws ApiError 400 or 404 where history and input don't fit.
  */
-export async function prepare(plan: Plan, deps: EngineDeps): Promise<Prepared> {
+export async function prepare(plan: Plan, deps: EngineDeps, onContext: (threadId: string) => void): Promise<Prepared> {
   const { request, caller } = plan;
   const context = await readContext(plan, deps);
+  if (context.head !== undefined) onContext(context.head.threadId);
   const history = context.entries.flatMap((entry) => entry.items);
   const { input: given } = request;
   const input =
@@ -147,7 +149,8 @@ function checkContinuable(context: Context, id: string): void {
 function callOf(plan: Plan, items: readonly Item[], deps: EngineDeps): ModelCall {
   const { request, caller } = plan;
   const format = request.text?.format ?? undefined;
-  const wantsLogprobs = request.include?.includes('message.output_text.logprobs') ?? false;
+  const wantsLogprobs = request.include?.includes('message.output_text.logprobs') === true;
+  const alternatives = request.top_logprobs ?? 0;
   return {
     model: plan.upstreamName,
     instructions: request.instructions ?? undefined,
@@ -160,7 +163,7 @@ function callOf(plan: Plan, items: readonly Item[], deps: EngineDeps): ModelCall
     maxOutputTokens: request.max_output_tokens ?? undefined,
     temperature: request.temperature ?? undefined,
     topP: request.top_p ?? undefined,
-    topLogprobs: request.top_logprobs ?? (wantsLogprobs ? 0 : undefined),
+    topLogprobs: wantsLogprobs || alternatives > 0 ? alternatives : undefined,
     presencePenalty: request.presence_penalty ?? undefined,
     frequencyPenalty: request.frequency_penalty ?? undefined,
     streamed: request.stream ?? false,
@@ -169,7 +172,7 @@ function callOf(plan: Plan, items: readonly Item[], deps: EngineDeps): ModelCall
   };
 }
 
-/** What a model can't do is refused, never dropped (contract §2). Values that change nothing are no request for it. */
+/** What a model can't do is refused, never dropped (docs/wire.md §2). Values that change nothing don't ask for it. */
 function checkFeatures(request: CreateResponse, model: Model, { toolChoice }: ToolPlan): void {
   const { features } = model;
   const refuse = (param: string): never => {

@@ -5,8 +5,14 @@ import type { ModelEnd, ModelEvent, ModelStream } from '../model.ts';
 import type { NewTurn } from '../store.ts';
 import { Assembler } from './assembler.ts';
 import type { EngineDeps } from './engine.ts';
-import { asRunError, conversationLocked, conversationNotFound, responseErrorOf } from './failures.ts';
-import { toStorable } from './input-items.ts';
+import {
+  asRunError,
+  conversationLocked,
+  conversationNotFound,
+  credentialNotProven,
+  responseErrorOf,
+} from './failures.ts';
+import { textBytesOf, toStorable } from './input-items.ts';
 import type { LiveRun } from './live-runs.ts';
 import type { EventSink } from './output-items.ts';
 import { type Plan, type Prepared, prepare } from './prepare.ts';
@@ -44,6 +50,10 @@ export class Run implements LiveRun {
   readonly #holder: string;
   #phase: Phase = 'preparing';
   #isOpen = false;
+  /** Whether the upstream's acceptance of the caller's credential allows state to be created. */
+  #vouched: Promise<boolean> = Promise.resolve(false);
+  /** The model has said why it ended: what is left is bookkeeping. */
+  #isFinished = false;
   #hasLease = false;
   #prepared: Prepared | undefined;
   #assembler: Assembler | undefined;
@@ -80,6 +90,11 @@ export class Run implements LiveRun {
 
   /** The client has gone (R11). Before the model was done, its call ends now and a stored response becomes `cancelled`. */
   clientGone(): void {
+    if (this.#isFinished) {
+      // Nobody reads any more, so nobody would ask for the rest.
+      this.#stream?.resume();
+      return;
+    }
     if (!this.#interrupt()) return;
     void this.#conclude(async () => {
       const outcome = this.#assembler?.cancellation();
@@ -106,23 +121,20 @@ export class Run implements LiveRun {
     try {
       this.#armOpenTimer();
       if (this.conversationId !== undefined && this.#plan.store) await this.#takeLease(this.conversationId);
-      const prepared = await prepare(this.#plan, this.#deps);
+      const prepared = await prepare(this.#plan, this.#deps, (threadId) => this.#hold(threadId));
       // The client may have left, or the conversation gone, meanwhile.
-      if (this.#phase !== 'preparing') return await this.#freeLease();
+      if (this.#phase !== 'preparing') return await this.#letGo();
       this.#call(prepared);
     } catch (thrown) {
-      if (!this.#interrupt()) return this.#freeLease();
+      if (!this.#interrupt()) return this.#letGo();
       await this.#conclude(() => this.#fail(asRunError(thrown)));
     }
   }
 
   #call(prepared: Prepared): void {
-    const { request, caller, model } = this.#plan;
+    const { request, model } = this.#plan;
     const obfuscate = request.stream_options?.include_obfuscation ?? this.#deps.settings.obfuscation;
     this.#prepared = prepared;
-    if (this.#plan.store && prepared.base !== undefined) {
-      this.#unhold = this.#deps.store.hold(caller.tenant, prepared.base.threadId);
-    }
     this.#assembler = new Assembler({
       snapshot: prepared.snapshot,
       model: prepared.call.model,
@@ -140,8 +152,10 @@ export class Run implements LiveRun {
     if (this.#phase !== 'calling') return;
     try {
       if (event.type === 'start') {
-        if (this.#plan.caller.credential !== undefined) this.#deps.onCredentialAccepted(this.tenant);
+        if (!this.#deps.mayCreateState(this.tenant)) this.#vouched = this.#deps.vouch(this.tenant, this.provider);
         this.#open();
+      } else if (event.type === 'finish') {
+        this.#isFinished = true;
       } else if (event.type === 'end') {
         this.#phase = 'ending';
         void this.#conclude(() => this.#end(event));
@@ -207,9 +221,18 @@ export class Run implements LiveRun {
       settle = () => this.#settle.reject(error);
     }
     this.#phase = 'ended';
-    this.#unhold?.();
-    await this.#freeLease();
+    await this.#letGo();
     settle();
+  }
+
+  #hold(threadId: string): void {
+    if (this.#plan.store) this.#unhold = this.#deps.store.hold(this.tenant, threadId);
+  }
+
+  async #letGo(): Promise<void> {
+    this.#unhold?.();
+    this.#unhold = undefined;
+    await this.#freeLease();
   }
 
   /** Stores what the run made, where it is to be stored. Resolves with why that was not possible. */
@@ -217,6 +240,7 @@ export class Run implements LiveRun {
     if (!this.#plan.store) return undefined;
     const kind = this.conversationId === undefined ? 'chain' : 'conversation';
     try {
+      if (!(await this.#mayCreateState())) return credentialNotProven();
       const result = await this.#deps.store.appendTurn(this.tenant, this.#turn(kind, outcome));
       if (result === 'lost') return await this.#whyLost();
       // The append of a conversation's turn has freed its lease.
@@ -233,12 +257,17 @@ export class Run implements LiveRun {
    * does not prove. That it could not be kept is no reason not to tell the client how it ended.
    */
   async #record(outcome: ResponseOutcome): Promise<void> {
-    if (!this.#plan.store || !this.#isOpen || !this.#deps.mayCreateState(this.tenant)) return;
+    if (!this.#plan.store || !this.#isOpen) return;
     try {
+      if (!(await this.#mayCreateState())) return;
       await this.#deps.store.appendTurn(this.tenant, this.#turn('record', outcome));
     } catch (thrown) {
       this.#onError(asRunError(thrown));
     }
+  }
+
+  async #mayCreateState(): Promise<boolean> {
+    return this.#deps.mayCreateState(this.tenant) || (await this.#vouched);
   }
 
   #turn(kind: NewTurn['kind'], outcome: ResponseOutcome): NewTurn {
@@ -246,7 +275,7 @@ export class Run implements LiveRun {
     const assembler = this.#assembler;
     if (prepared === undefined || assembler === undefined) throw new Error('nothing to store yet');
     const output = assembler.output();
-    const outputBytes = output.reduce((bytes, item) => bytes + Buffer.byteLength(item.json), 0);
+    const outputBytes = output.reduce((bytes, item) => bytes + textBytesOf(JSON.parse(item.json)), 0);
     return {
       kind,
       base: prepared.base,

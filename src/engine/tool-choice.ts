@@ -7,7 +7,7 @@ export type ToolPlan = Pick<ModelCall, 'tools' | 'toolChoice'>;
 
 /**
  * Which tools go upstream, and what the model must do with them. `allowed_tools` is a hard constraint: only those go,
- * and `required` with one of them forces it (contract §3).
+ * and `required` with one of them forces it (docs/wire.md §3).
  *
  * @throws ApiError 400 where the choice names a tool that the request does not offer.
  */

@@ -89,7 +89,7 @@ export function createApp(options: AppOptions, context: Omit<HttpContext, 'calle
       corsHeaders(request, reply, options.rules);
       void sendError(reply, fromRouter(error, request));
     },
-    clientErrorHandler: answerBrokenRequest,
+    clientErrorHandler: (error, socket) => answerBrokenRequest(error, socket, options.mintId('req')),
   });
   const callers = new WeakMap<FastifyRequest, Caller>();
   const full: HttpContext = { ...context, callerOf: (request) => callers.get(request) ?? missingCaller() };
@@ -175,7 +175,7 @@ function fromFastify(thrown: unknown): ApiError {
 }
 
 /** A socket whose bytes never became a request. */
-function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
+function answerBrokenRequest(error: Error & { code?: string }, socket: Socket, requestId: string): void {
   // Where Node's own handler looks too: in the middle of an answer, another would become part of it.
   const { _httpMessage: answer } = socket as { readonly _httpMessage?: ServerResponse | null };
   if (!socket.writable || socket.destroyed || answer?.headersSent === true) {
@@ -187,6 +187,7 @@ function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): 
   const head = [
     `HTTP/1.1 ${status} ${text}`,
     'connection: close',
+    `x-request-id: ${requestId}`,
     'content-type: application/json; charset=utf-8',
     `content-length: ${Buffer.byteLength(body)}`,
   ];

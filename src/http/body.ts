@@ -3,13 +3,11 @@ import type { Readable } from 'node:stream';
 import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from 'node:zlib';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { ApiError, invalidRequest } from '../errors.ts';
-
-/** How deep a body may nest. Far beyond any real request, far below what overflows a stack. */
-const maxDepth = 256;
+import { excessOf } from './json-bounds.ts';
 
 /**
- * JSON bodies: decompressed, bounded after decompression, UTF-8, bounded in depth before they are parsed (deep values
- * parse well and then overflow whatever walks them).
+ * JSON bodies: decompressed, bounded after decompression, UTF-8, bounded in depth and in what parsing costs before they
+ * are parsed (deep values parse well and then overflow whatever walks them).
  */
 export function acceptJson(app: FastifyInstance, maxBytes: number): void {
   app.removeAllContentTypeParsers();
@@ -45,7 +43,8 @@ async function readJson(request: FastifyRequest, payload: Readable, maxBytes: nu
   const bytes = await readAll(decompressed(payload, request.headers['content-encoding']), maxBytes);
   if (bytes.length === 0) return undefined;
   if (!isUtf8(bytes)) throw notJson('it is not UTF-8');
-  if (isTooDeep(bytes)) throw invalidRequest(`The body nests deeper than ${maxDepth} levels.`);
+  const excess = excessOf(bytes);
+  if (excess !== undefined) throw invalidRequest(`The body of your request ${excess}.`);
   try {
     return JSON.parse(bytes.toString('utf8', hasMark(bytes) ? 3 : 0));
   } catch (error) {
@@ -103,37 +102,6 @@ function readAll(source: Readable, maxBytes: number): Promise<Buffer> {
 /** Windows tools put a byte order mark before what they write; RFC 8259 lets a reader ignore it. */
 function hasMark(bytes: Buffer): boolean {
   return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
-}
-
-const quote = 0x22;
-const backslash = 0x5c;
-
-function isTooDeep(bytes: Buffer): boolean {
-  let depth = 0;
-  for (let at = 0; at < bytes.length; at++) {
-    const byte = bytes[at];
-    if (byte === quote) {
-      at = endOfString(bytes, at);
-    } else if (byte === 0x5b || byte === 0x7b) {
-      depth += 1;
-      if (depth > maxDepth) return true;
-    } else if (byte === 0x5d || byte === 0x7d) {
-      depth -= 1;
-    }
-  }
-  return false;
-}
-
-/** Index of the closing quote; `indexOf` skips long strings natively. */
-function endOfString(bytes: Buffer, start: number): number {
-  let end = bytes.indexOf(quote, start + 1);
-  while (end !== -1) {
-    let slashes = 0;
-    while (bytes[end - 1 - slashes] === backslash) slashes += 1;
-    if (slashes % 2 === 0) return end;
-    end = bytes.indexOf(quote, end + 1);
-  }
-  return bytes.length;
 }
 
 function notJson(why: string): ApiError {

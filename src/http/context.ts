@@ -13,7 +13,7 @@ export type HttpContext = {
   readonly store: Store;
   readonly models: ModelLister;
   readonly validation: ValidateOptions;
-  readonly stream: { readonly keepAliveMs: number; readonly done: boolean };
+  readonly stream: { readonly keepAliveMs: number; readonly writeTimeoutMs: number; readonly done: boolean };
   /** Whether bodies and answers go to the log. */
   readonly logsContent: boolean;
   /** @throws ApiError 401 where nobody has vouched for this caller's credential, and one is needed to create state. */

@@ -12,7 +12,7 @@ export async function createConversation(
   reply: FastifyReply,
   context: HttpContext,
 ): Promise<unknown> {
-  const body = checked(createConversationSchema, request.body ?? {}, context);
+  const body = checked(createConversationSchema, request.body === undefined ? {} : request.body, context);
   const caller = context.callerOf(request);
   await context.requireProven(caller);
   const wanted = { metadata: body.metadata ?? {}, items: body.items ?? [] };
@@ -91,7 +91,7 @@ export async function retrieveItem(
   return reply.send(item);
 }
 
-/** Answers with the conversation, as OpenAI's does (contract §1). */
+/** Answers with the conversation, as OpenAI's does (docs/wire.md §1). */
 export async function deleteItem(request: FastifyRequest, reply: FastifyReply, context: HttpContext): Promise<unknown> {
   const id = pathParam(request, 'conversation_id');
   const itemId = pathParam(request, 'item_id');

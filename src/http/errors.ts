@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ApiError, ErrorKind } from '../errors.ts';
 
-/** The one table from kinds of failure to HTTP statuses (contract §5, R14). */
+/** The one table from kinds of failure to HTTP statuses (docs/wire.md §5, R14). */
 const statusOf: Record<ErrorKind, number> = {
   invalid_request: 400,
   unauthorized: 401,
@@ -51,7 +51,7 @@ export function errorJson(error: ApiError): string {
   return JSON.stringify({ error: error.body() });
 }
 
-/** What OpenAI's SDKs obey on any status, and `Retry-After` in whole seconds for everybody else (contract §5). */
+/** What OpenAI's SDKs obey on any status, and `Retry-After` in whole seconds for everybody else (docs/wire.md §5). */
 function retryHeaders(error: ApiError): [string, string][] {
   const headers: [string, string][] = [];
   if (error.shouldRetry !== undefined) headers.push(['x-should-retry', String(error.shouldRetry)]);

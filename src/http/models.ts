@@ -7,15 +7,14 @@ export async function listModels(request: FastifyRequest, reply: FastifyReply, c
   return reply.send({ object: 'list', data });
 }
 
-/** The id may contain `/` (contract §1). */
+/** The id may contain `/` (docs/wire.md §1). */
 export async function retrieveModel(
   request: FastifyRequest,
   reply: FastifyReply,
   context: HttpContext,
 ): Promise<unknown> {
   const id = pathParam(request, '*');
-  const models = await context.models.list(context.callerOf(request));
-  const found = models.find((model) => model.id === id);
+  const found = await context.models.find(id, context.callerOf(request));
   if (found !== undefined) return reply.send(found);
   throw new ApiError('not_found', `The model '${id.slice(0, 200)}' does not exist or you do not have access to it.`, {
     code: 'model_not_found',

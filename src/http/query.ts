@@ -1,6 +1,6 @@
 /**
  * Reads a query as OpenAI's SDKs write it: arrays as `include[]=a&include[]=b`; a bare `include=a`, repeated or not, is
- * the same (contract §1). Of any other name that is repeated, the last one counts.
+ * the same (docs/wire.md §1). Of any other name that is repeated, the last one counts.
  */
 export function parseQuery(text: string): Record<string, unknown> {
   const query: Record<string, unknown> = {};

@@ -3,6 +3,8 @@ import type { ServerResponse } from 'node:http';
 export type SseOptions = {
   /** A comment goes out when nothing else did for so long. */
   readonly keepAliveMs: number;
+  /** A peer that took nothing for so long, while bytes wait for it, is gone. */
+  readonly writeTimeoutMs: number;
   /** Whether the stream ends with `data: [DONE]`. */
   readonly done: boolean;
   /** The peer's buffer is full, or has room again: whoever produces should wait, or go on. */
@@ -10,8 +12,8 @@ export type SseOptions = {
 };
 
 /**
- * Writes events as Server-Sent Events (contract §4). What one turn of the event loop brings leaves in one write: writing
- * once per event is what a stream costs most.
+ * Writes events as Server-Sent Events (docs/wire.md §4). What one turn of the event loop brings leaves in one write:
+ * writing once per event is what a stream costs most.
  */
 export class SseStream {
   readonly #raw: ServerResponse;
@@ -36,9 +38,11 @@ export class SseStream {
     raw.on('drain', () => {
       if (!this.#isFull) return;
       this.#isFull = false;
+      this.#expectReading(false);
       options.onPressure(false);
     });
     raw.on('close', () => this.#stop());
+    raw.on('timeout', () => raw.destroy());
     this.#keepAlive = setInterval(() => this.#beat(), options.keepAliveMs);
   }
 
@@ -56,6 +60,10 @@ export class SseStream {
     this.#stop();
     this.#raw.end(this.#buffer);
     this.#buffer = '';
+    if (this.#raw.writableFinished) return;
+    this.#expectReading(true);
+    // First, as Node itself then sets the time that a connection may be idle.
+    this.#raw.prependOnceListener('finish', () => this.#expectReading(false));
   }
 
   #flush(): void {
@@ -66,7 +74,13 @@ export class SseStream {
     this.#buffer = '';
     if (hasRoom || this.#isFull) return;
     this.#isFull = true;
+    this.#expectReading(true);
     this.#options.onPressure(true);
+  }
+
+  /** The socket's own timer: it begins anew with whatever the peer takes, be it a part of a write. */
+  #expectReading(isExpected: boolean): void {
+    this.#raw.socket?.setTimeout(isExpected ? this.#options.writeTimeoutMs : 0);
   }
 
   /** A client that reads nothing gets no comments either: they would pile up. */

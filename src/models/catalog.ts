@@ -53,6 +53,10 @@ export class Catalog implements ModelCatalog, ModelLister {
 
   resolve(name: string, chooser: ModelChooser): ResolvedModel {
     const target = this.#find(name, chooser);
+    if (target === undefined) {
+      const provider = chooser.provider?.slice(0, 100) ?? '';
+      throw invalidRequest(`There is no provider '${provider}'.`, 'x-model-provider', 'model_not_found');
+    }
     if (target.provider === demoName && this.#options.demo !== undefined) {
       return { model: this.#options.demo, provider: demoName, upstreamName: target.name };
     }
@@ -78,12 +82,33 @@ export class Catalog implements ModelCatalog, ModelLister {
       asked.map(async (provider) => {
         const isBare = provider.name === (chooser.provider ?? defaultProvider);
         const ids = await this.#upstreamIds(provider, isBare ? chooser.credential : undefined, chooser.via);
-        return ids.map((id) => this.#resource(isBare ? id : `${provider.name}/${id}`, provider.name));
+        const named = ids.map((id) => ({ id, name: isBare ? id : `${provider.name}/${id}` }));
+        // Another rule may be stronger, and take the name elsewhere.
+        const reached = named.filter(({ id, name }) =>
+          isSame(this.#find(name, chooser), { provider: provider.name, name: id }),
+        );
+        return reached.map(({ name }) => this.#resource(name, provider.name));
       }),
     );
     const all = new Map<string, ModelResource>();
     for (const resource of [...own, ...lists.flat()]) if (!all.has(resource.id)) all.set(resource.id, resource);
     return [...all.values()];
+  }
+
+  async find(name: string, chooser: ModelChooser): Promise<ModelResource | undefined> {
+    const target = this.#find(name, chooser);
+    if (target === undefined) return undefined;
+    const found = this.#resource(name, target.provider);
+    if (target.provider === demoName && this.#options.demo !== undefined) return found;
+    if (chooser.provider === undefined && this.#exact.has(name)) return found;
+    const provider = this.#options.providers.get(target.provider);
+    if (provider === undefined || (!provider.isConfigured && chooser.credential === undefined)) return undefined;
+    const ids = await this.#upstreamIds(provider, chooser.credential, chooser.via);
+    if (ids.includes(target.name)) return found;
+    if (!provider.isConfigured || provider.name === (chooser.provider ?? this.#options.defaultProvider))
+      return undefined;
+    // As `list` asks a provider that the key is not meant for.
+    return (await this.#upstreamIds(provider, undefined, chooser.via)).includes(target.name) ? found : undefined;
   }
 
   /** Lines that tell an operator what can be called. */
@@ -101,17 +126,11 @@ export class Catalog implements ModelCatalog, ModelLister {
     return lines;
   }
 
-  #find(name: string, chooser: ModelChooser): Target {
+  /** Undefined only where the chooser names a provider that does not exist. */
+  #find(name: string, chooser: ModelChooser): Target | undefined {
     if (chooser.provider !== undefined) {
       const provider = chooser.provider.toLowerCase();
-      if (!this.#hasProvider(provider)) {
-        throw invalidRequest(
-          `There is no provider '${provider.slice(0, 100)}'.`,
-          'x-model-provider',
-          'model_not_found',
-        );
-      }
-      return { provider, name };
+      return this.#hasProvider(provider) ? { provider, name } : undefined;
     }
     const exact = this.#exact.get(name);
     const target = exact === undefined ? undefined : this.#targetOf(exact);
@@ -193,6 +212,10 @@ export class Catalog implements ModelCatalog, ModelLister {
 function toPattern(alias: string): RegExp {
   const parts = alias.split('*').map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
   return new RegExp(`^${parts.join('(.*)')}$`, 's');
+}
+
+function isSame(one: Target | undefined, other: Target): boolean {
+  return one?.provider === other.provider && one.name === other.name;
 }
 
 function modelNotFound(name: string): ApiError {

@@ -1,11 +1,13 @@
+import { inventedKey, type KeyCheck } from './chat-completions/key-check.ts';
 import type { Provider } from './providers.ts';
 
 /** How long an upstream's word about a credential is believed. */
 const rememberedMs = 60 * 60 * 1000;
 /** Credentials remembered at most; the oldest goes first and is asked about again. */
 const maxRemembered = 100_000;
-/** A credential that no upstream has ever given out: whoever accepts it accepts anything. */
-const invented = 'open-responses-does-this-upstream-check-credentials';
+
+/** What a provider said about itself, or is being asked. */
+type Said<T> = Map<string, { readonly expiresAt: number; readonly word: Promise<T | 'unknown'> }>;
 
 /**
  * Remembers, by hash, whose credential an upstream has accepted. Beyond loopback only those may create state: nobody
@@ -13,7 +15,8 @@ const invented = 'open-responses-does-this-upstream-check-credentials';
  */
 export class CredentialBook {
   readonly #accepted = new Map<string, number>();
-  readonly #checks = new Map<string, { readonly expiresAt: number; readonly checks: Promise<boolean> }>();
+  readonly #keyChecks: Said<KeyCheck> = new Map();
+  readonly #listChecks: Said<Verdict> = new Map();
   readonly #now: () => number;
 
   /** @param now in ms since 1970. */
@@ -21,18 +24,23 @@ export class CredentialBook {
     this.#now = now;
   }
 
-  /** An upstream has answered a call that carried this tenant's credential with success. */
-  accept(tenant: string): void {
-    this.#accepted.delete(tenant);
-    this.#accepted.set(tenant, this.#now() + rememberedMs);
-    for (const oldest of this.#accepted.keys()) {
-      if (this.#accepted.size <= maxRemembered) break;
-      this.#accepted.delete(oldest);
-    }
-  }
-
   isAccepted(tenant: string): boolean {
     return (this.#accepted.get(tenant) ?? 0) > this.#now();
+  }
+
+  /** Whether a provider looks at the keys that callers bring. Never rejects; what it did not say is asked again. */
+  async keyCheck(provider: Provider): Promise<KeyCheck> {
+    if (provider.hasOwnKey || provider.ignoresKeys) return 'open';
+    return this.#remembered(this.#keyChecks, provider.name, () => provider.checkKeys());
+  }
+
+  /**
+   * A provider has answered a call that carried this tenant's credential with success. That counts where it looks at
+   * keys. Resolves with whether the tenant is accepted now.
+   */
+  async vouch(tenant: string, provider: Provider): Promise<boolean> {
+    if ((await this.keyCheck(provider)) === 'strict') this.#accept(tenant);
+    return this.isAccepted(tenant);
   }
 
   /**
@@ -42,30 +50,33 @@ export class CredentialBook {
   async prove(tenant: string, credential: string, provider: Provider): Promise<Verdict> {
     const word = await verdict(provider, credential);
     if (word !== 'accepted') return word;
-    if (!(await this.#tellsApart(provider))) return 'refused';
-    this.accept(tenant);
+    const control = await this.#remembered(this.#listChecks, provider.name, () => verdict(provider, inventedKey));
+    if (control !== 'refused') return 'refused';
+    this.#accept(tenant);
     return 'accepted';
   }
 
-  /** Some vendors list their models to anybody: their list proves nothing. */
-  #tellsApart(provider: Provider): Promise<boolean> {
-    const known = this.#checks.get(provider.name);
-    const nowMs = this.#now();
-    if (known !== undefined && known.expiresAt > nowMs) return known.checks;
-    const checks = verdict(provider, invented).then((word) => {
-      // A provider that could not be asked may well list its models to anybody: it is asked again.
-      if (word === 'unknown') this.#checks.delete(provider.name);
-      return word === 'refused';
-    });
-    this.#checks.set(provider.name, { expiresAt: nowMs + rememberedMs, checks });
-    return checks;
+  #accept(tenant: string): void {
+    this.#accepted.delete(tenant);
+    this.#accepted.set(tenant, this.#now() + rememberedMs);
+    for (const oldest of this.#accepted.keys()) {
+      if (this.#accepted.size <= maxRemembered) break;
+      this.#accepted.delete(oldest);
+    }
   }
-}
 
-/** Whether a provider answers somebody who brings nothing at all, or something invented. False where it does not answer. */
-export async function answersAnybody(provider: Provider): Promise<boolean> {
-  const words = await Promise.all([verdict(provider, undefined), verdict(provider, invented)]);
-  return words.includes('accepted');
+  /** Many may ask at a time; the provider is asked once. */
+  #remembered<T>(said: Said<T>, name: string, ask: () => Promise<T | 'unknown'>): Promise<T | 'unknown'> {
+    const known = said.get(name);
+    const nowMs = this.#now();
+    if (known !== undefined && known.expiresAt > nowMs) return known.word;
+    const word = ask().then((answer) => {
+      if (answer === 'unknown') said.delete(name);
+      return answer;
+    });
+    said.set(name, { expiresAt: nowMs + rememberedMs, word });
+    return word;
+  }
 }
 
 export type Verdict = 'accepted' | 'refused' | 'unknown';
@@ -73,7 +84,7 @@ export type Verdict = 'accepted' | 'refused' | 'unknown';
 /** Google answers 400 for a key that is none. */
 const refusals: ReadonlySet<number> = new Set([400, 401, 403]);
 
-async function verdict(provider: Provider, credential: string | undefined): Promise<Verdict> {
+async function verdict(provider: Provider, credential: string): Promise<Verdict> {
   try {
     const { status } = await provider.listModels(credential);
     if (status >= 200 && status < 300) return 'accepted';

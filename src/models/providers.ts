@@ -3,6 +3,7 @@ import type { Config, ProviderConfig } from '../config.ts';
 import { ConfigError } from '../config-error.ts';
 import type { Model } from '../model.ts';
 import type { Logger } from './chat-completions/call.ts';
+import { checkKeys, type KeyCheck } from './chat-completions/key-check.ts';
 import { listUpstreamModels, type UpstreamModels } from './chat-completions/list-models.ts';
 import { createChatCompletionsModel } from './chat-completions/model.ts';
 import { type Profile, profileFor, profiles } from './profiles.ts';
@@ -20,6 +21,8 @@ export type Provider = {
   readonly model: Model;
   /** Asks for its list of models, in bounded time. `via`: the servers passed before this one. Rejects where there is no answer. */
   listModels(credential: string | undefined, via?: readonly string[]): Promise<UpstreamModels>;
+  /** Asks whether it looks at the keys that callers bring, in bounded time. Never rejects. */
+  checkKeys(): Promise<KeyCheck>;
 };
 
 export type ProviderDeps = { readonly dispatcher: Dispatcher; readonly logger: Logger; readonly serverId: string };
@@ -79,6 +82,7 @@ function toProvider(
     model: createChatCompletionsModel({ provider: address, profile, upstream: config.upstream, dispatcher, logger }),
     listModels: (credential, via = []) =>
       listUpstreamModels({ provider: address, dispatcher, credential, via: [...via, serverId] }),
+    checkKeys: () => checkKeys({ provider: address, dispatcher, via: [serverId] }),
   };
 }
 

@@ -37,11 +37,21 @@ export function readItem(rows: ReadRows, tenant: string, conversationId: string,
   return undefined;
 }
 
-export function readNewestItem(rows: ReadRows, tenant: string, itemId: string): FoundItem | undefined {
-  const place = rows.newest(tenant, itemId);
-  if (place === undefined) return undefined;
-  const item = itemAt(rows, tenant, place, itemId);
-  return item === undefined ? undefined : { item, place };
+/** Many of them may live in one long entry: it is decoded once. */
+export function readNewestItems(
+  rows: ReadRows,
+  tenant: string,
+  ids: readonly string[],
+): ReadonlyMap<string, FoundItem> {
+  const references = new References(rows, tenant);
+  const found = new Map<string, FoundItem>();
+  for (const id of ids) {
+    const wellFormed = id.toWellFormed();
+    const place = rows.newest(tenant, wellFormed);
+    const item = place === undefined ? undefined : references.target(wellFormed, place);
+    if (place !== undefined && item !== undefined) found.set(id, { item, place });
+  }
+  return found;
 }
 
 function itemAt(rows: ReadRows, tenant: string, place: EntryPlace, itemId: string): Item | undefined {

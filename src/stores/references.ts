@@ -1,7 +1,7 @@
 import type { Item } from '../api/items.ts';
 import type { EntryPlace } from '../store.ts';
 import type { StoredItem } from './entry-items.ts';
-import { decodeItems, hasId, isReference } from './entry-items.ts';
+import { decodeItems, isReference } from './entry-items.ts';
 import type { EntryRow, ReadRows } from './rows.ts';
 
 /** Decoded entries that a resolver keeps: many references into one long entry should not parse it each time. */
@@ -29,7 +29,7 @@ export class References {
   }
 
   resolve(item: StoredItem): Item | undefined {
-    return isReference(item) ? this.#target(item.id, item.reference) : item;
+    return isReference(item) ? this.target(item.id, item.reference) : item;
   }
 
   #resolved(entry: EntryRow, inputOnly: boolean): (Item | undefined)[] {
@@ -38,7 +38,8 @@ export class References {
     return entry.hasReferences ? items.map((item) => this.resolve(item)) : (items as Item[]);
   }
 
-  #target(id: string, place: EntryPlace): Item | undefined {
+  /** The item of that id itself, where it lives in that entry. */
+  target(id: string, place: EntryPlace): Item | undefined {
     const key = `${place.position} ${place.threadId}`;
     let items = this.#kept.get(key);
     if (items === undefined) {
@@ -51,12 +52,30 @@ export class References {
   }
 }
 
-/** Where the item itself lies that `target` holds, or itself only refers to. */
-export function settledPlace(rows: ReadRows, tenant: string, id: string, target: EntryPlace): EntryPlace {
-  const entry = rows.entry(tenant, target);
-  if (entry?.hasReferences !== true) return target;
-  const found = decodeItems(entry).find((item) => hasId(item, id));
-  return found !== undefined && isReference(found) ? found.reference : target;
+/**
+ * Tells where the item itself lies that a place holds, or itself only refers to. For the length of one operation: many
+ * references into one long entry decode it once.
+ */
+export function settler(rows: ReadRows, tenant: string): (id: string, target: EntryPlace) => EntryPlace {
+  const known = new Map<string, ReadonlyMap<string, EntryPlace>>();
+  return (id, target) => {
+    const place = { threadId: target.threadId.toWellFormed(), position: target.position };
+    const key = `${place.position} ${place.threadId}`;
+    let moved = known.get(key);
+    if (moved === undefined) {
+      if (known.size >= maxKept) known.clear();
+      moved = referencesIn(rows.entry(tenant, place));
+      known.set(key, moved);
+    }
+    return moved.get(id) ?? place;
+  };
+}
+
+function referencesIn(entry: EntryRow | undefined): ReadonlyMap<string, EntryPlace> {
+  const places = new Map<string, EntryPlace>();
+  if (entry?.hasReferences !== true) return places;
+  for (const item of decodeItems(entry)) if (isReference(item)) places.set(item.id.toWellFormed(), item.reference);
+  return places;
 }
 
 function byId(entry: EntryRow): ReadonlyMap<string, Item> {

@@ -1,6 +1,6 @@
 import type { Metadata } from '../api/primitives.ts';
 import type { NewTurn, Store } from '../store.ts';
-import { readContext, readConversation, readItem, readNewestItem, readPage, readResponse } from './reading.ts';
+import { readContext, readConversation, readItem, readNewestItems, readPage, readResponse } from './reading.ts';
 import type { ReadRows } from './rows.ts';
 import type { WriteOperation, WriteResults } from './writing.ts';
 
@@ -53,9 +53,9 @@ export function storeOverRows(backend: Backend): Store {
     async deleteItem(tenant, id, itemId) {
       return backend.write({ kind: 'delete_item', ...names({ tenant, id, itemId }), nowMs: now() });
     },
-    async findItem(tenant, id) {
-      const at = names({ tenant, id });
-      return backend.read((rows) => readNewestItem(rows, at.tenant, at.id));
+    async findItems(tenant, ids) {
+      const at = names({ tenant });
+      return backend.read((rows) => readNewestItems(rows, at.tenant, ids));
     },
     async listItems(tenant, view, page) {
       const at = names({ tenant, id: view.kind === 'conversation' ? view.id : view.responseId });

@@ -1,10 +1,10 @@
-import type { AppendItemsResult, EntryPlace, NewItems, NewTurn } from '../store.ts';
+import type { AppendItemsResult, NewItems, NewTurn } from '../store.ts';
 import type { StoredItem } from './entry-items.ts';
 import { decodeItems, encodeItems, hasId, indexOf, isReference } from './entry-items.ts';
 import type { Lineage } from './lineage.ts';
 import { lineageOf } from './lineage.ts';
 import { conversationThread } from './reading.ts';
-import { settledPlace } from './references.ts';
+import { settler } from './references.ts';
 import type { EntryRow, IndexedItem, ThreadRow, WriteRows } from './rows.ts';
 
 /** A change, as plain data, so that it can be sent to another thread. `nowMs` is the time at which it was asked for. */
@@ -276,7 +276,7 @@ function sweepTree(rows: WriteRows, tenant: string, tree: string): void {
 type Added = { readonly entry: EntryRow; readonly index: readonly IndexedItem[] };
 
 function itemsEntry(rows: WriteRows, tenant: string, thread: ThreadRow, position: number, items: NewItems): Added {
-  const encoded = encodeItems(items.items, (id, target) => settledPlace(rows, tenant, id, wellFormedPlace(target)));
+  const encoded = encodeItems(items.items, settler(rows, tenant));
   const entry: EntryRow = {
     threadId: thread.id,
     position,
@@ -297,7 +297,7 @@ function itemsEntry(rows: WriteRows, tenant: string, thread: ThreadRow, position
 
 function turnEntry(rows: WriteRows, tenant: string, thread: ThreadRow, position: number, turn: NewTurn): Added {
   const items = [...turn.input, ...turn.output];
-  const encoded = encodeItems(items, (id, target) => settledPlace(rows, tenant, id, wellFormedPlace(target)));
+  const encoded = encodeItems(items, settler(rows, tenant));
   const entry: EntryRow = {
     threadId: thread.id,
     position,
@@ -314,8 +314,4 @@ function turnEntry(rows: WriteRows, tenant: string, thread: ThreadRow, position:
     createdAt: turn.createdAt,
   };
   return { entry, index: encoded.index };
-}
-
-function wellFormedPlace(place: EntryPlace): EntryPlace {
-  return { threadId: place.threadId.toWellFormed(), position: place.position };
 }

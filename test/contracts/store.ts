@@ -22,7 +22,7 @@ export type StoreHarness = {
 };
 
 export type StoreCase = {
-  /** Begins with the rule of the contract that it stands for, if any. */
+  /** Begins with the rule of docs/wire.md that it stands for, if any. */
   readonly title: string;
   /** `tenant` is the case's own: all cases share one store. */
   run(context: { readonly store: Store; readonly tenant: string; advance(ms: number): void }): Promise<void>;

@@ -51,11 +51,6 @@ describe('pairing', () => {
       [call('0'), output('0', 'one'), message('m'), call('0'), output('0', 'two')],
       ['call 0', 'output 0 one', 'm', 'call 0', 'output 0 two'],
     ],
-    [
-      'a second output of one call is left out',
-      [call('a'), output('a', 'x'), output('a', 'y')],
-      ['call a', 'output a x'],
-    ],
     ['a call that was cut short is left out', [call('a', 'incomplete'), message('m')], ['m']],
   ])('of %s', (_name, input, expected) => {
     expect(shown(pair({ history: [], newestTurn: nowhere, input }).items)).toEqual(expected);
@@ -66,6 +61,17 @@ describe('pairing', () => {
     const { items, leftOut } = pair({ history, newestTurn: { start: 1, end: 2 }, input: [message('n')] });
     expect(shown(items)).toEqual(['m', 'n']);
     expect(leftOut).toBe(2);
+  });
+
+  it('refuses an output of the input for which no call waits, and leaves out one of an older turn', () => {
+    const answered = [call('a'), output('a', 'x')];
+    const second = output('a', 'y');
+    const refusal = 'No tool call found for function call output with call_id a.';
+    expect(() => pair({ history: [], newestTurn: nowhere, input: [...answered, second] })).toThrow(refusal);
+    expect(() => pair({ history: answered, newestTurn: nowhere, input: [second] })).toThrow(refusal);
+    const older = pair({ history: [...answered, second], newestTurn: nowhere, input: [] });
+    expect(shown(older.items)).toEqual(['call a', 'output a x']);
+    expect(older.leftOut).toBe(1);
   });
 
   it('asks for an answer to what the newest turn left open', () => {

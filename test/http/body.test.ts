@@ -77,6 +77,14 @@ describe('what is no JSON object', () => {
     await refused(await serve(), body, code);
   });
 
+  it('a conversation needs no body; one that is null is not none', async () => {
+    const server = await serve();
+    for (const body of [undefined, '', '{}']) expect((await server.post('/v1/conversations', body)).status).toBe(200);
+    for (const body of ['null', '[]', '0', '""', 'false']) {
+      expect(errorOf(await server.post('/v1/conversations', body)), body).toBe('400 invalid_type');
+    }
+  });
+
   it('a message about it quotes no more than a little of it', async () => {
     const answer = await refused(await serve(), `{"model": ${'secret '.repeat(1000)}`, '400 invalid_json');
     expect(answer.body.error.message.length).toBeLessThan(200);
@@ -247,6 +255,85 @@ describe('depth', () => {
     const tools = [{ type: 'function', name: 'f', parameters: schema }];
     await server.respond({ model: 'm', input: 'x', tools });
     expect(upstream.requests[0]?.body.tools[0].function.parameters).toEqual(schema);
+  });
+});
+
+describe('what would take long to parse is refused before it is', () => {
+  const list = (each: string, count: number) => `[${Array(count).fill(each).join()}]`;
+  const input = (value: string) => `{"model":"demo","input":${value}}`;
+  const names = (count: number, name: (index: number) => string) =>
+    Array.from({ length: count }, (_, index) => `${JSON.stringify(name(index))}:0`).join();
+  const permuted = (index: number) => {
+    const all = [...'abcdefghijklmnopqrstuvwxyz'];
+    for (let at = 0, rest = index; at < 12; at++, rest = Math.trunc(rest / 2)) {
+      if (rest % 2 === 1) all.push(...all.splice(at, 1));
+    }
+    return `{${all.map((letter) => `"${letter}":0`).join()}}`;
+  };
+
+  it.each<[string, () => string, string]>([
+    ['many numbers', () => input(list('0', 1_000_001)), '1000000 values'],
+    ['many empty objects', () => input(list('{}', 500_001)), '1000000 values'],
+    ['many empty lists', () => input(list('[]', 500_001)), '1000000 values'],
+    ['items with many parts', () => input(list(`{"content":${list('{}', 100)}}`, 50_000)), '1000000 values'],
+    ['many names in one object', () => `{${names(60_000, (index) => `k${index}`)}}`, '50000 different properties'],
+    [
+      'many long names',
+      () => `{${names(60_000, (index) => `${'k'.repeat(70)}${index}`)}}`,
+      '50000 different properties',
+    ],
+    [
+      'names of escapes',
+      () => `{${names(60_000, (index) => index.toString(2).replace(/0/g, '\n').replace(/1/g, '\t'))}}`,
+      '50000 different properties',
+    ],
+    [
+      'many objects of a few names each',
+      () =>
+        input(`[${Array.from({ length: 9_000 }, (_, index) => `{${names(10, (at) => `k${index}-${at}`)}}`).join()}]`),
+      '50000 different properties',
+    ],
+    [
+      'the same names in many orders',
+      () => input(`[${Array.from({ length: 4_096 }, (_, index) => permuted(index)).join()}]`),
+      '50000 different properties',
+    ],
+  ])('%s', async (_, make, limit) => {
+    const answer = await refused(await serve(), make(), '400 null');
+    expect(answer.body.error.message).toBe(`The body of your request has more than ${limit}.`);
+  });
+
+  it('the largest input that is allowed is read, and one item or part more is refused by its own limit', async () => {
+    const { server, upstream } = await serveScripted();
+    const part = '{"type":"input_text","text":"x, {y} [z]: \\"quoted\\""}';
+    const message = `{"type":"message","role":"user","content":${list(part, 2)}}`;
+    expect((await server.post(path, input(list(message, 50_000)).replace('demo', 'm'))).status).toBe(200);
+    expect(upstream.requests[0]?.body.messages).toHaveLength(50_000);
+    const more = `{"type":"message","role":"user","content":${list(part, 3)}}`;
+    const parts = await server.post(path, input(list(more, 50_000)));
+    expect(parts.body.error).toMatchObject({ code: 'array_above_max_length', param: 'input' });
+    expect((await server.post(path, input(list(message, 50_001)))).body.error.code).toBe('array_above_max_length');
+  });
+
+  it('images up to the limit of a body are read, and text full of quotes and commas', async () => {
+    const { server } = await serveScripted();
+    const image = (size: number) => ({ type: 'input_image', image_url: `data:image/png;base64,${'A'.repeat(size)}` });
+    const text = { type: 'input_text', text: '"{[,:]}" \\'.repeat(200_000) };
+    const content = [image(20_000_000), image(20_000_000), text];
+    const { status } = await server.post(path, { model: 'm', input: [{ role: 'user', content }] });
+    expect(status).toBe(200);
+  });
+
+  it('a thousand tools of the same form are few properties', async () => {
+    const { server } = await serveScripted();
+    const properties = Object.fromEntries(
+      Array.from({ length: 40 }, (_, index) => [`property_${index}`, { type: 'string', description: 'x'.repeat(50) }]),
+    );
+    const tools = Array.from({ length: 512 }, (_, index) => ({
+      ...{ type: 'function', name: `f${index}` },
+      parameters: { type: 'object', properties: { [`own_${index}`]: { type: 'string' }, ...properties } },
+    }));
+    expect((await server.post(path, { model: 'm', input: 'x', tools })).status).toBe(200);
   });
 });
 

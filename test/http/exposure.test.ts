@@ -1,13 +1,25 @@
+import { tmpdir } from 'node:os';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { ConfigError } from '../../src/config.ts';
+import { ConfigError, loadConfig } from '../../src/config.ts';
+import { refuseOpenSpending } from '../../src/exposure.ts';
+import type { KeyCheck } from '../../src/models/chat-completions/key-check.ts';
 import { CredentialBook } from '../../src/models/credentials.ts';
 import type { Provider } from '../../src/models/providers.ts';
 import { start } from '../support/harness.ts';
 import { bearer, errorOf, serveOpen, serveVendor, startVendor, vendor } from '../support/open-server.ts';
-import { answerStatus, answerText, refusedUrl } from '../support/upstream.ts';
+import { answerStatus, answerText, cutAtOnce, type Handler, refusedUrl, startUpstream } from '../support/upstream.ts';
 
 const open = { 'server.host': '0.0.0.0', 'default-provider': 'up' };
 const item = { role: 'user', content: 'x' };
+
+/** An upstream whose list of models is answered by one handler, and its calls by another. */
+function withList(list: Handler, call: Handler): Handler {
+  return (reply, request) => (request.path.startsWith('/v1/models') ? list : call)(reply, request);
+}
+
+function providerOf(parts: Partial<Provider>): Provider {
+  return { name: 'up', isConfigured: true, ignoresKeys: false, hasOwnKey: false, ...parts } as Provider;
+}
 
 /** Why a server did not start. */
 async function refusal(settings: Record<string, string>, env: Record<string, string> = {}): Promise<string> {
@@ -50,19 +62,37 @@ describe('beyond loopback, passthrough does not start where anybody could spend 
     expect(said).not.toContain('Secret');
   });
 
-  it('a server of the operator’s own that answers without a key, whichever provider it is', async () => {
+  it('a provider that takes any key, whichever it is', async () => {
     const closed = await startVendor({ keys: ['good'] });
-    const everybody = await startVendor({ keys: [], list: 'all' });
+    const everybody = await startVendor({ keys: 'any' });
     const said = await refusal({
       ...open,
       'providers.up.base-url': closed.url,
       'providers.local.base-url': everybody.url,
     });
     expect(said).toContain("provider 'local' answers without a key");
-    expect(everybody.requests[0]).toMatchObject({ method: 'GET', path: '/v1/models' });
-    expect(everybody.requests[0]?.headers.authorization).toBeUndefined();
+    expect(everybody.requests.map(({ method, path, raw }) => `${method} ${path} ${raw}`)).toEqual([
+      'GET /v1/models ',
+      'POST /v1/chat/completions {}',
+    ]);
+    expect(closed.requests).toHaveLength(1);
     const openai = await refusal({ 'server.host': '0.0.0.0' }, { OPENAI_BASE_URL: everybody.url });
     expect(openai).toContain("provider 'openai' answers without a key");
+  });
+
+  it.each<[string, Handler, number]>([
+    ['has no list of models', answerStatus(404), 400],
+    ['has no such method', answerStatus(405), 422],
+    ['has a list that is broken', answerStatus(500), 500],
+    ['has a list that is none', answerText('no list'), 404],
+    ['wants something else for its list', answerStatus(400, { error: { message: 'no version' } }), 400],
+    ['does not answer for its list', cutAtOnce, 400],
+    ['does whatever it is asked', answerStatus(404), 200],
+  ])('a provider that takes any key and %s', async (_, list, status) => {
+    const upstream = await startUpstream(withList(list, answerStatus(status, {})));
+    onTestFinished(() => upstream.close());
+    const said = await refusal({ ...open, 'providers.up.base-url': upstream.url });
+    expect(said).toContain("provider 'up' answers without a key");
   });
 
   it.each(['::', '0.0.0.0'])('on %s alike', async (host) => {
@@ -74,7 +104,7 @@ describe('beyond loopback, passthrough does not start where anybody could spend 
     ['on localhost', { 'server.host': 'localhost' }],
     ['with auth.mode=none', { 'auth.mode': 'none' }],
   ])('the same settings start %s', async (_, way) => {
-    const everybody = await startVendor({ keys: [], list: 'all' });
+    const everybody = await startVendor({ keys: 'any' });
     const settings = { ...open, 'providers.up.base-url': everybody.url, 'providers.up.api-key': 'k', ...way };
     await (await start({ ...settings, 'demo.enabled': 'true' })).close();
   });
@@ -94,6 +124,35 @@ describe('beyond loopback, passthrough does not start where anybody could spend 
   it('starts where the provider is down, and then can tell nobody that a key is good', async () => {
     const server = await serveOpen({ ...open, 'providers.up.base-url': await refusedUrl() });
     expect((await server.post('/v1/conversations', {}, bearer('good'))).status).toBe(503);
+  });
+
+  it.each<[string, Handler, Handler]>([
+    ['its list is public', answerStatus(200, { data: [] }), answerStatus(401)],
+    ['it has no list', answerStatus(404), answerStatus(403)],
+    [
+      'it says so as Google does',
+      answerStatus(400, [{ error: { message: 'API key not valid.', status: 'INVALID_ARGUMENT' } }]),
+      answerStatus(400),
+    ],
+    ['it is overloaded', answerStatus(429), answerStatus(429)],
+    ['it is not there behind its proxy', answerStatus(502), answerStatus(503)],
+    ['it never answers', cutAtOnce, cutAtOnce],
+  ])('starts where a provider asks for a key, or does not say so: %s', async (_, list, call) => {
+    const upstream = await startUpstream(withList(list, call));
+    onTestFinished(() => upstream.close());
+    await serveOpen({ ...open, 'providers.up.base-url': upstream.url });
+  });
+
+  it('warns of a provider that did not say so', async () => {
+    const warnings: object[] = [];
+    const providers = new Map(
+      (['strict', 'unknown'] as const).map((word) => [word, providerOf({ name: word, checkKeys: async () => word })]),
+    );
+    const config = loadConfig({ argv: ['--server.host=0.0.0.0'], env: {}, cwd: tmpdir() });
+    const logger = { warn: (fields: object) => void warnings.push(fields) };
+    const book = new CredentialBook(Date.now);
+    await refuseOpenSpending({ config, providers, isDemoOn: false, book, logger });
+    expect(warnings).toEqual([{ provider: 'unknown' }]);
   });
 
   it('Ollama takes any key, whether it runs or not', async () => {
@@ -183,6 +242,53 @@ describe('beyond loopback, a key creates state only once an upstream has answere
     expect(errorOf(await server.post('/v1/conversations', {}, bearer('invented')))).toBe('401 invalid_api_key');
   });
 
+  it('a vendor that lists its models to anybody and checks the keys of calls vouches by its calls', async () => {
+    const { server, rows } = await serveVendor({ keys: ['good'], list: 'all' });
+    const before = rows();
+    const stored = { model: 'm', input: 'x', store: true };
+    expect(errorOf(await server.post('/v1/responses', stored, bearer('invented')))).toBe('401 invalid_api_key');
+    expect(errorOf(await server.post('/v1/conversations', {}, bearer('good')))).toBe('401 invalid_api_key');
+    expect(rows()).toBe(before);
+    const { id } = await server.respond(stored, bearer('good'));
+    expect((await server.get(`/v1/responses/${id}`, bearer('good'))).status).toBe(200);
+    expect((await server.post('/v1/conversations', {}, bearer('good'))).status).toBe(200);
+  });
+
+  it.each(['all', 'good'] as const)(
+    'a provider that was down at the start and takes any key vouches for nobody: %s',
+    async (list) => {
+      const { server, rows, upstream } = await serveVendor({ keys: [] }, {}, cutAtOnce);
+      const takesAny = vendor({ keys: 'any' });
+      upstream.use(list === 'all' ? takesAny : withList(answerStatus(404), takesAny));
+      const before = rows();
+      const stored = { model: 'm', input: 'x', store: true };
+      for (let round = 0; round < 2; round++) {
+        expect(errorOf(await server.post('/v1/responses', stored, bearer('invented')))).toBe('401 invalid_api_key');
+        const open = await server.open(stored, bearer('invented'));
+        expect((await open.rest()).at(-1)?.event).toBe('response.failed');
+        expect((await server.post('/v1/conversations', {}, bearer('invented'))).status).toBeGreaterThan(400);
+      }
+      expect(rows()).toBe(before);
+      // Asked once, and remembered.
+      expect(upstream.requests.filter(({ raw }) => raw === '{}')).toHaveLength(2);
+    },
+  );
+
+  it('a provider that was down at the start and checks keys is asked again, and vouches', async () => {
+    const { server, upstream } = await serveVendor({ keys: [] }, {}, cutAtOnce);
+    const keyed = vendor({ keys: ['good'] });
+    upstream.use((reply, request) => {
+      // As long as it only answers calls, nobody knows.
+      const isCall = request.body?.model !== undefined;
+      return isCall ? keyed(reply, request) : cutAtOnce(reply, request);
+    });
+    const stored = { model: 'm', input: 'x', store: true };
+    expect(errorOf(await server.post('/v1/responses', stored, bearer('good')))).toBe('401 invalid_api_key');
+    upstream.use(keyed);
+    const { id } = await server.respond(stored, bearer('good'));
+    expect((await server.get(`/v1/responses/${id}`, bearer('good'))).status).toBe(200);
+  });
+
   it('an upstream that can not answer proves nothing, and is asked again', async () => {
     const { server, upstream } = await serveVendor({ keys: ['good'] });
     for (const answer of [answerStatus(500), answerStatus(429), answerStatus(404), answerText('no list')]) {
@@ -223,17 +329,21 @@ describe('beyond loopback, a key creates state only once an upstream has answere
 describe('what is remembered of keys', () => {
   const hourMs = 60 * 60 * 1000;
 
-  function setUp(answer: (credential: string | undefined) => number) {
+  function setUp(answer: (credential: string | undefined) => number, word: () => KeyCheck = () => 'strict') {
     const clock = { nowMs: 1_000_000 };
     const asked: (string | undefined)[] = [];
-    const provider = {
-      name: 'up',
-      listModels: async (credential: string | undefined) => {
+    const checks: KeyCheck[] = [];
+    const provider = providerOf({
+      listModels: async (credential) => {
         asked.push(credential);
         return { status: answer(credential), ids: [] };
       },
-    } as unknown as Provider;
-    return { clock, asked, provider, book: new CredentialBook(() => clock.nowMs) };
+      checkKeys: async () => {
+        checks.push(word());
+        return word();
+      },
+    });
+    return { clock, asked, checks, provider, book: new CredentialBook(() => clock.nowMs) };
   }
 
   it('a proven key for an hour, by its tenant alone', async () => {
@@ -250,13 +360,51 @@ describe('what is remembered of keys', () => {
     expect(asked).toHaveLength(4);
   });
 
-  it('a call that succeeds prolongs it', () => {
-    const { clock, book } = setUp(() => 401);
-    book.accept('t1');
+  it('a call that succeeds prolongs it', async () => {
+    const { clock, provider, book } = setUp(() => 401);
+    expect(await book.vouch('t1', provider)).toBe(true);
     clock.nowMs += hourMs - 1;
-    book.accept('t1');
+    expect(await book.vouch('t1', provider)).toBe(true);
     clock.nowMs += hourMs - 1;
     expect(book.isAccepted('t1')).toBe(true);
+  });
+
+  it.each(['strict', 'open'] as const)(
+    'that a provider is %s, for an hour; many who ask are one question',
+    async (word) => {
+      const { clock, checks, provider, book } = setUp(
+        () => 401,
+        () => word,
+      );
+      const many = await Promise.all(Array.from({ length: 10 }, (_, at) => book.vouch(`t${at}`, provider)));
+      expect(many).toEqual(Array(10).fill(word === 'strict'));
+      clock.nowMs += hourMs - 1;
+      await book.vouch('t', provider);
+      expect(checks).toHaveLength(1);
+      clock.nowMs += 1;
+      await book.vouch('t', provider);
+      expect(checks).toHaveLength(2);
+    },
+  );
+
+  it('not that a provider did not say', async () => {
+    let word: KeyCheck = 'unknown';
+    const { checks, provider, book } = setUp(
+      () => 401,
+      () => word,
+    );
+    expect(await book.vouch('t1', provider)).toBe(false);
+    word = 'strict';
+    expect(await book.vouch('t1', provider)).toBe(true);
+    expect(checks).toEqual(['unknown', 'strict']);
+  });
+
+  it('a key that another provider has accepted stays accepted, whoever else answers it', async () => {
+    const { provider, book } = setUp(() => 401);
+    const other = providerOf({ name: 'open', checkKeys: async () => 'open' });
+    expect(await book.vouch('t1', other)).toBe(false);
+    await book.vouch('t1', provider);
+    expect(await book.vouch('t1', other)).toBe(true);
   });
 
   it('a refused key not at all', async () => {

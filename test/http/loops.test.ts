@@ -1,6 +1,9 @@
+import { lookup } from 'node:dns/promises';
+import { hostname } from 'node:os';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { ConfigError } from '../../src/config.ts';
 import { refuseOwnAddress } from '../../src/exposure.ts';
+import { isLoopbackName } from '../../src/loopback.ts';
 import type { Provider } from '../../src/models/providers.ts';
 import { serve, start, type TestServer, textOf } from '../support/harness.ts';
 import { errorOf } from '../support/open-server.ts';
@@ -118,18 +121,24 @@ it('a chain of two servers works', async () => {
 });
 
 describe('a provider at the server’s own address', () => {
-  it.each(['127.0.0.1', 'localhost', '[::1]', '0.0.0.0', 'LOCALHOST', '127.0.0.2'])(
-    '%s is refused at the start',
-    async (name) => {
-      const { port } = new URL(await refusedUrl());
-      const settings = { 'server.port': port, 'providers.up.base-url': `http://${name}:${port}/v1` };
-      const started = start(settings);
-      await expect(started).rejects.toThrow(ConfigError);
-      await expect(started).rejects.toThrow('providers.up.base-url: http://');
-      // The port is free again, or was never taken.
-      await (await start({ 'server.port': port })).close();
-    },
-  );
+  it.each([
+    '127.0.0.1',
+    'localhost',
+    '[::1]',
+    '0.0.0.0',
+    'LOCALHOST',
+    '127.0.0.2',
+    '[::ffff:127.0.0.1]',
+    '[::ffff:0.0.0.0]',
+  ])('%s is refused at the start', async (name) => {
+    const { port } = new URL(await refusedUrl());
+    const settings = { 'server.port': port, 'providers.up.base-url': `http://${name}:${port}/v1` };
+    const started = start(settings);
+    await expect(started).rejects.toThrow(ConfigError);
+    await expect(started).rejects.toThrow('providers.up.base-url: http://');
+    // The port is free again, or was never taken.
+    await (await start({ 'server.port': port })).close();
+  });
 
   it.each<[string, number, string, boolean]>([
     ['127.0.0.1', 8080, 'http://127.0.0.1:8080/v1', true],
@@ -139,16 +148,52 @@ describe('a provider at the server’s own address', () => {
     ['0.0.0.0', 8080, 'http://10.255.255.1:8080', false],
     ['::', 8080, 'http://[::1]:8080', true],
     ['::', 8080, 'http://localhost:8080', true],
+    ['::', 8080, 'http://[::ffff:127.0.0.1]:8080', true],
+    ['127.0.0.1', 8080, 'http://[::ffff:7f00:1]:8080', true],
+    ['127.0.0.1', 8080, 'http://[::ffff:10.0.0.1]:8080', false],
+    ['10.0.0.1', 8080, 'http://[::ffff:10.0.0.1]:8080', true],
+    ['::ffff:10.0.0.1', 8080, 'http://10.0.0.1:8080', true],
+    ['10.0.0.1', 8080, 'http://box.example:8080', true],
+    ['10.0.0.3', 8080, 'http://box.example:8080', false],
+    ['127.0.0.1', 8080, 'http://local.example:8080', true],
+    ['::', 8080, 'http://local.example:8080', true],
+    ['127.0.0.1', 8080, 'http://local.example:8081', false],
+    ['127.0.0.1', 8080, 'http://slow.example:8080', false],
+    ['127.0.0.1', 8080, 'http://nowhere.example:8080', false],
     ['10.0.0.1', 8080, 'http://10.0.0.1:8080', true],
     ['10.0.0.1', 8080, 'http://127.0.0.1:8080', false],
     ['box.example', 8080, 'http://Box.Example:8080', true],
     ['127.0.0.1', 80, 'http://localhost/v1', true],
     ['127.0.0.1', 443, 'https://localhost/v1', true],
     ['127.0.0.1', 443, 'http://localhost/v1', false],
-  ])('on %s port %i, %s: %j', (host, port, baseUrl, isOwn) => {
+  ])('on %s port %i, %s: %j', async (host, port, baseUrl, isOwn) => {
     const providers = new Map([['up', { name: 'up', baseUrl } as unknown as Provider]]);
-    const check = () => refuseOwnAddress(host, port, providers);
-    if (isOwn) expect(check).toThrow(ConfigError);
-    else check();
+    const asked: string[] = [];
+    const addresses: Record<string, string[]> = {
+      'box.example': ['10.0.0.2', '10.0.0.1'],
+      'local.example': ['::ffff:127.0.0.1'],
+      localhost: ['127.0.0.1'],
+    };
+    const addressesOf = async (name: string) => {
+      asked.push(name);
+      if (name === 'slow.example') await new Promise(() => {});
+      return addresses[name] ?? Promise.reject(new Error('ENOTFOUND'));
+    };
+    const checked = refuseOwnAddress(host, port, providers, addressesOf);
+    if (isOwn) await expect(checked).rejects.toThrow(ConfigError);
+    else await checked;
+    // A provider at another port is no question, nor is an address.
+    if (new URL(baseUrl).port === '8081' || /\d$|\]$/.test(new URL(baseUrl).hostname)) expect(asked).toEqual([]);
+  });
+
+  const hasName = lookup(hostname()).then(
+    ({ address }) => isLoopbackName(address),
+    () => false,
+  );
+  it('this machine’s own name, where it is a name of the loopback', async ({ skip }) => {
+    skip(!(await hasName));
+    const { port } = new URL(await refusedUrl());
+    const settings = { 'server.port': port, 'providers.up.base-url': `http://${hostname()}:${port}/v1` };
+    await expect(start(settings)).rejects.toThrow(ConfigError);
   });
 });

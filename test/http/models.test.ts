@@ -263,14 +263,70 @@ describe('GET /v1/models', () => {
     expect(ids(await server.get('/v1/models', { 'x-model-provider': 'demo' }))).toEqual(['demo']);
   });
 
-  it.each(['gpt-4o', 'm/', 'b', 'a/m', 'b/b/m', 'gpt-%2A', '%00', 'x'.repeat(5_000), 'M'])(
-    'there is no model %s',
-    async (id) => {
-      const server = await serveLists({ a: list('m'), b: list('m') }, { 'models.gpt-*': 'b/*' });
-      if (id === 'm/') expect((await server.get(`/v1/models/${id}`)).status).toBe(200);
-      else expect(errorOf(await server.get(`/v1/models/${id}`))).toBe('404 model_not_found');
-    },
-  );
+  it('finds every name that a response may ask for and the provider has', async () => {
+    const server = await serveLists(
+      { a: list('m', 'org/m2', 'gpt-m', 'b/x'), b: list('m', 'org/m2') },
+      { 'models.fast': 'b/small', 'models.tester': 'demo/tester', 'models.gpt-*': 'b/*' },
+    );
+    const names = ['m', 'a/m', 'a@m', 'org/m2', 'a/org/m2', 'b/m', 'b@m', 'b@org/m2', 'a/gpt-m', 'a/b/x', 'gpt-m'];
+    for (const name of [...names, 'gpt-org/m2', 'fast', 'tester', 'demo', 'demo/x', 'demo@x']) {
+      const { status, body } = await server.get(`/v1/models/${name}`);
+      expect([name, status, body.id, body.object]).toEqual([name, 200, name, 'model']);
+    }
+    expect((await server.get('/v1/models/b@m')).body.owned_by).toBe('b');
+    // A name that a stronger rule takes elsewhere is not listed as what it is not.
+    expect((await server.get('/v1/models/gpt-m')).body.owned_by).toBe('b');
+    expect(ids(await server.get('/v1/models'))).toEqual([
+      ...['demo', 'fast', 'tester', 'm', 'org/m2', 'b/m', 'b/org/m2'],
+    ]);
+    for (const [provider, name, status] of [
+      ['b', 'm', 200],
+      ['B', 'org/m2', 200],
+      ['b', 'b/m', 404],
+      ['b', 'fast', 404],
+      ['a', 'gpt-m', 200],
+      ['demo', 'x', 200],
+      ['nobody', 'm', 404],
+    ] as const) {
+      const answer = await server.get(`/v1/models/${name}`, { 'x-model-provider': provider });
+      expect([provider, name, answer.status]).toEqual([provider, name, status]);
+    }
+  });
+
+  it('asks the provider that the name is for with the caller’s key, and no other', async () => {
+    const keyed = await startVendor({ keys: ['good'], models: ['m'] });
+    const other = await upstreamOf(list('m'));
+    const server = await serve({
+      'providers.a.base-url': other.url,
+      'providers.b.base-url': keyed.url,
+      'default-provider': 'a',
+    });
+    expect((await server.get('/v1/models/b/m', bearer('good'))).status).toBe(200);
+    expect(errorOf(await server.get('/v1/models/b/m', bearer('bad')))).toBe('404 model_not_found');
+    expect(errorOf(await server.get('/v1/models/b/m'))).toBe('404 model_not_found');
+    expect(other.requests).toEqual([]);
+  });
+
+  it.each([
+    'gpt-4o',
+    'm/',
+    'b',
+    'a/',
+    'a/x',
+    'a@x',
+    'A/m',
+    'b/b/m',
+    'c/m',
+    'openai/m',
+    'gpt-%2A',
+    '%00',
+    'x'.repeat(5_000),
+    'M',
+  ])('there is no model %s', async (id) => {
+    const server = await serveLists({ a: list('m'), b: list('m') }, { 'models.gpt-*': 'b/*' });
+    if (id === 'm/') expect((await server.get(`/v1/models/${id}`)).status).toBe(200);
+    else expect(errorOf(await server.get(`/v1/models/${id}`))).toBe('404 model_not_found');
+  });
 
   it('a provider that does not answer, or not with a list, is left out', async () => {
     const server = await serveLists(

@@ -1,4 +1,4 @@
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { expect, it } from 'vitest';
 import { eventsOf, serve } from '../support/harness.ts';
 import { serveScripted } from '../support/scripted-server.ts';
@@ -110,6 +110,68 @@ it('R11 a client that leaves after the finish reason changes nothing: the respon
   expect((await server.get(path)).body.data).toHaveLength(4);
 });
 
+it('R11 between the finish reason and the end of the connection, a client may leave as well', async () => {
+  const opened = Promise.withResolvers<Reply>();
+  const { server, upstream } = await serveScripted((reply) => {
+    reply.open();
+    reply.event(chunk({ content: 'said' }));
+    reply.event(chunk({}, 'stop'));
+    reply.event(chunk({ content: '' }));
+    opened.resolve(reply);
+  });
+  const { body: conversation } = await server.post('/v1/conversations', {});
+  const open = await server.open({ model, input: 'x', conversation: conversation.id });
+  await open.until('response.output_text.delta');
+  // The finish reason is behind the delta, and the upstream lingers.
+  const reply = await opened.promise;
+  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+  open.leave();
+  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+  reply.end();
+  upstream.use(answerText('next'));
+  for (;;) {
+    const next = await server.post('/v1/responses', { model, input: 'y', conversation: conversation.id });
+    if (next.status === 200) break;
+    expect(next.body.error.code).toBe('conversation_locked');
+  }
+  const items = await server.get(`/v1/conversations/${conversation.id}/items?order=asc`);
+  expect(items.body.data.map((item: { content: { text: string }[] }) => item.content[0]?.text)).toEqual([
+    'x',
+    'said',
+    'y',
+    'next',
+  ]);
+});
+
+it('R8 what a run builds on is not evicted while it runs', async () => {
+  const { server, upstream } = await serveScripted(answerText('first'), { 'memory.max-threads': '4' });
+  const first = await server.respond({ model, input: 'one', store: true });
+  const opened = Promise.withResolvers<Reply>();
+  upstream.use([
+    (reply) => {
+      reply.open();
+      reply.event(chunk({ content: 'slow' }));
+      opened.resolve(reply);
+    },
+    answerText('other'),
+  ]);
+  const open = await server.open({ model, input: 'two', previous_response_id: first.id, store: true });
+  await open.until('response.output_text.delta');
+  for (let turn = 0; turn < 12; turn++) await server.respond({ model, input: `other ${turn}`, store: true });
+  const reply = await opened.promise;
+  reply.event(chunk({}, 'stop'));
+  reply.event('[DONE]');
+  reply.end();
+  const { response } = (await open.rest()).at(-1)?.data ?? {};
+  expect(response.status).toBe('completed');
+  const input = await server.get(`/v1/responses/${response.id}/input_items?order=asc`);
+  expect(input.body.data.map((item: { content: { text: string }[] }) => item.content[0]?.text)).toEqual([
+    'one',
+    'first',
+    'two',
+  ]);
+});
+
 it('a client that does not read stops the upstream', async () => {
   const opened = Promise.withResolvers<Reply>();
   const { server } = await serveScripted(
@@ -137,6 +199,39 @@ it('a client that does not read stops the upstream', async () => {
   expect(written).toBeLessThan(64 * 1024 * 1024);
   socket.destroy();
   await reply.request.gone;
+});
+
+/** Asks for a stream and reads nothing of it. */
+function askUnread(url: string, body: object): Socket {
+  const socket = connect(Number(new URL(url).port), '127.0.0.1');
+  const json = JSON.stringify({ ...body, stream: true });
+  socket.pause();
+  socket.write(
+    `POST /v1/responses HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: ${json.length}\r\n\r\n${json}`,
+  );
+  return socket;
+}
+
+it('R11 R12 a client that reads nothing for long is gone: its call ends, and its conversation is free', async () => {
+  const { server, upstream } = await serveScripted(
+    (reply) => {
+      reply.open();
+      return reply.endless(chunk({ content: 'again and again '.repeat(64) }));
+    },
+    { 'upstream.max-response': '1GiB', 'http.write-timeout': '100ms' },
+  );
+  const conversation = (await server.post('/v1/conversations', {})).body.id;
+  const socket = askUnread(server.url, { model, input: 'x', conversation });
+  const request = await upstream.request(0);
+  await request.gone;
+  upstream.use(answerText('next'));
+  // The lock goes soon after the call.
+  for (;;) {
+    const next = await server.post('/v1/responses', { model, input: 'y', conversation });
+    if (next.status === 200) break;
+    expect(next.body.error.code).toBe('conversation_locked');
+  }
+  socket.destroy();
 });
 
 it('two streams of one server do not mix', async () => {

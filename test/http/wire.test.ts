@@ -34,6 +34,7 @@ it.each([
   const answer = await socket.answer();
   expect(errorOf(answer)).toBe('400 null');
   expect(answer.headers['connection']).toBe('close');
+  expect(answer.headers['x-request-id']).toMatch(/^req_/);
   await socket.closed;
   expect(socket.rest).toBe('');
   await works(server);
@@ -47,7 +48,9 @@ it('headers that are too large get 431', async () => {
   ] as const) {
     const socket = await RawSocket.open(server.url);
     socket.send(line, headers);
-    expect(errorOf(await socket.answer())).toBe('431 null');
+    const answer = await socket.answer();
+    expect(errorOf(answer)).toBe('431 null');
+    expect(answer.headers['x-request-id']).toMatch(/^req_/);
     await socket.closed;
   }
   await works(server);
@@ -72,6 +75,7 @@ it.each<[string, (socket: RawSocket) => void]>([
   begin(socket);
   const answer = await socket.answer();
   expect(errorOf(answer)).toBe('408 null');
+  expect(answer.headers['x-request-id']).toMatch(/^req_/);
   await socket.closed;
   await works(server);
 });

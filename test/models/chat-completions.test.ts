@@ -91,7 +91,7 @@ describe('a request', () => {
     await using it = await scene(answerText('Hello there'));
     const { events } = await play(it.model, { streamed: false });
     expect((await it.upstream.request()).body.stream).toBeUndefined();
-    expect(types(events)).toEqual(['start', 'model', 'text', 'usage', 'end']);
+    expect(types(events)).toEqual(['start', 'model', 'text', 'finish', 'usage', 'end']);
   });
 });
 

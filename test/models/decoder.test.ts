@@ -6,15 +6,21 @@ import { ChatDecoder } from '../../src/models/chat-completions/decoder.ts';
 import { callsOf } from '../contracts/model.ts';
 import { chunk, completion, textChunks, usage, usageChunk } from '../support/upstream.ts';
 
+/** `finish` is left out of what is collected: it has a test of its own. */
 function decoder(logprobs = false) {
   const events: ModelEvent[] = [];
+  const finishes: number[] = [];
   const settings = {
     provider: 'acme',
     reasoningFields: ['reasoning_content', 'reasoning'],
     logprobs,
     reportedError: (error: unknown) => new ApiError('upstream_failed', JSON.stringify(error)),
   };
-  return { events, decoder: new ChatDecoder(settings, (event) => events.push(event)) };
+  const collect = (event: ModelEvent) => {
+    if (event.type === 'finish') finishes.push(events.length);
+    else events.push(event);
+  };
+  return { events, finishes, decoder: new ChatDecoder(settings, collect) };
 }
 
 /** The events of a stream of these chunks, `model` left out. */
@@ -397,4 +403,37 @@ describe('chunks that differ in their text only', () => {
       expect(target.settled).toBe(until < parsed.length);
     },
   );
+});
+
+test('the finish reason is told once, when it comes, before the usage', () => {
+  const { decoder: target, finishes, events } = decoder();
+  for (const one of [chunk({ content: 'a' }), chunk({}, 'stop'), chunk({}, 'stop'), usageChunk]) {
+    target.data(JSON.stringify(one));
+  }
+  target.close();
+  expect(events.map((event) => event.type)).toEqual(['model', 'text', 'usage']);
+  expect(finishes).toEqual([2]);
+});
+
+describe('an upstream that means no good', () => {
+  const failure = (events: readonly ModelEvent[]) => {
+    const end = events.at(-1);
+    return end?.type === 'end' && end.reason === 'error' ? end.error.message : undefined;
+  };
+
+  test.each([
+    ['with indices', (at: number) => ({ index: at, id: `call_${at}`, ...f('f', '{}') })],
+    ['without', (at: number) => ({ id: `call_${at}`, ...f('f', '{}') })],
+  ])('calls more functions than anybody means to (%s)', (_name, call) => {
+    const calls = Array.from({ length: 5_000 }, (_, at) => call(at));
+    for (const events of [stream([chunk({ tool_calls: calls })]), whole(completion({ tool_calls: calls }))]) {
+      expect(failure(events)).toContain('more than 1000 functions');
+      expect(events.filter((event) => event.type === 'tool_call')).toHaveLength(1_000);
+    }
+  });
+
+  test.each([5, true, { text: 'x' }])('sends content that is no text: %j', (content) => {
+    expect(failure(stream([chunk({ content })]))).toContain('content that is no text');
+    expect(failure(whole(completion({ content })))).toContain('content that is no text');
+  });
 });

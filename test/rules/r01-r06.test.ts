@@ -164,8 +164,9 @@ describe.each(storeTypes)('state rules on %s', (store) => {
     ]);
   });
 
-  it('R5 deleting a conversation deletes its items and responses, and fails a run in progress', async () => {
-    const { server, upstream } = await serveScripted(undefined, {}, store);
+  it('R5 deleting a conversation deletes its items and responses, and fails a run in progress at once', async () => {
+    // Not only when its lease is due.
+    const { server, upstream } = await serveScripted(undefined, { 'conversation.lease': '10m' }, store);
     const { body: conversation } = await server.post('/v1/conversations', {});
     const first = await server.respond({ model, input: 'one', conversation: conversation.id });
     const fork = await server.respond({ model, input: 'two', previous_response_id: first.id, store: true });

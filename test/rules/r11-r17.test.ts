@@ -179,7 +179,7 @@ describe('state rules of the wire', () => {
       'context_length_exceeded',
     ],
     ['408', answerStatus(408, {}), 504, 'server_error', null],
-    ['429', answerStatus(429, {}, { 'retry-after': '7' }), 429, 'too_many_requests', 'rate_limit_exceeded'],
+    ['429', answerStatus(429, {}, { 'retry-after': '7' }), 429, 'requests', 'rate_limit_exceeded'],
     ['503', answerStatus(503, {}), 503, 'server_error', null],
   ])('R14 %s', async (_name, script, status, type, code) => {
     const settings = { 'providers.up.api-key': 'sk-secret-123' };

@@ -1,11 +1,12 @@
 import { expect, test } from 'vitest';
 import type { Store } from '../../src/store.ts';
-import { StoreUnavailable } from '../../src/store.ts';
+import { StoreUnavailable, TooLargeForStore } from '../../src/store.ts';
 import { createMemoryStore } from '../../src/stores/memory/store.ts';
 import { conversationOracle } from '../contracts/conversation-oracle.ts';
 import { storeContract } from '../contracts/store.ts';
 import {
   conversationIds,
+  findItem,
   follow,
   headOfResponse,
   items,
@@ -38,7 +39,7 @@ function small(limits: { maxThreads?: number; maxBytes?: number }, now: () => nu
 
 async function left(store: Store, ids: readonly string[]): Promise<string[]> {
   // By an item's id: that is no use of the tree unless it is found, and then it is the last look.
-  const found = await Promise.all(ids.map((id) => store.findItem(tenant, `in-${id}`)));
+  const found = await Promise.all(ids.map((id) => findItem(store, tenant, `in-${id}`)));
   return ids.filter((_, index) => found[index] !== undefined);
 }
 
@@ -107,7 +108,7 @@ test('R8 a conversation with a live lease is not evicted', async () => {
   nowMs = 1_000;
   for (let index = 4; index < 8; index += 1) await store.appendTurn(tenant, turn(`r${index}`));
   expect(await store.getConversation(tenant, 'conv')).toBeUndefined();
-  expect(await store.findItem(tenant, 'a')).toBeUndefined();
+  expect(await findItem(store, tenant, 'a')).toBeUndefined();
 });
 
 test('R8 where everything is in use a change is refused, and nothing of it is left', async () => {
@@ -117,8 +118,8 @@ test('R8 where everything is in use a change is refused, and nothing of it is le
   await expect(store.appendTurn(tenant, turn('r3'))).rejects.toBeInstanceOf(StoreUnavailable);
   await expect(makeConversation(store, tenant, 'conv', ['a'])).rejects.toBeInstanceOf(StoreUnavailable);
   expect(await store.getResponse(tenant, 'r3')).toBeUndefined();
-  expect(await store.findItem(tenant, 'in-r3')).toBeUndefined();
-  expect(await store.findItem(tenant, 'a')).toBeUndefined();
+  expect(await findItem(store, tenant, 'in-r3')).toBeUndefined();
+  expect(await findItem(store, tenant, 'a')).toBeUndefined();
   expect(await store.appendTurn(tenant, turn('r1-next', places[0]))).toBe('appended');
   for (const release of releases) release();
   expect(await store.appendTurn(tenant, turn('r3'))).toBe('appended');
@@ -136,14 +137,14 @@ test('R8 bytes are bounded as well, whatever they are spent on', async () => {
   expect(count).toBeLessThanOrEqual(11);
   expect(alive.at(-1)).toBeDefined();
   const huge = turn('huge', undefined, { responseJson: `"${'x'.repeat(100_000)}"` });
-  await expect(store.appendTurn(tenant, huge)).rejects.toBeInstanceOf(StoreUnavailable);
+  await expect(store.appendTurn(tenant, huge)).rejects.toBeInstanceOf(TooLargeForStore);
 });
 
 test('R8 what does not fit anyway costs nobody else anything', async () => {
   const store = small({ maxBytes: 50_000 });
   for (const id of ['r1', 'r2', 'r3']) await store.appendTurn(tenant, turn(id));
   const huge = turn('huge', undefined, { responseJson: `"${'x'.repeat(50_000)}"` });
-  await expect(store.appendTurn(tenant, huge)).rejects.toBeInstanceOf(StoreUnavailable);
+  await expect(store.appendTurn(tenant, huge)).rejects.toBeInstanceOf(TooLargeForStore);
   expect(await left(store, ['r1', 'r2', 'r3'])).toEqual(['r1', 'r2', 'r3']);
 });
 
@@ -151,8 +152,8 @@ test('R8 one conversation that alone is over the limit is refused, not evicted',
   const store = small({ maxBytes: 50_000 });
   await makeConversation(store, tenant, 'conv', ['a']);
   const long = items(message('b', 'x'.repeat(60_000)));
-  await expect(store.appendItems(tenant, 'conv', long)).rejects.toBeInstanceOf(StoreUnavailable);
-  await expect(store.updateConversation(tenant, 'conv', { a: 'x'.repeat(60_000) })).rejects.toThrow(StoreUnavailable);
+  await expect(store.appendItems(tenant, 'conv', long)).rejects.toBeInstanceOf(TooLargeForStore);
+  await expect(store.updateConversation(tenant, 'conv', { a: 'x'.repeat(60_000) })).rejects.toThrow(TooLargeForStore);
   expect(await conversationIds(store, tenant, 'conv')).toEqual(['a']);
   expect((await store.getConversation(tenant, 'conv'))?.metadata).toEqual({});
 });

@@ -15,7 +15,7 @@ export async function serveOpen(
 
 export type VendorOptions = {
   /** Keys that may call models. */
-  readonly keys: readonly string[];
+  readonly keys: readonly string[] | 'any';
   readonly models?: readonly string[];
   /** Who may see the list of models: those with a good key, those with any key, or everybody. */
   readonly list?: 'good' | 'any' | 'all';
@@ -25,10 +25,11 @@ export type VendorOptions = {
 export function vendor({ keys, models = ['m'], list = 'good' }: VendorOptions): Handler {
   return (reply, request) => {
     const key = request.headers.authorization?.replace('Bearer ', '');
-    const isGood = key !== undefined && keys.includes(key);
+    const isGood = keys === 'any' || (key !== undefined && keys.includes(key));
     const isList = request.path.startsWith('/v1/models');
     const mayList = list === 'all' || isGood || (list === 'any' && key !== undefined);
     if (isList ? !mayList : !isGood) return answerStatus(401, { error: { message: `no: ${key}` } })(reply, request);
+    if (!isList && request.raw === '{}') return answerStatus(400, { error: { message: 'no model' } })(reply, request);
     if (!isList) return answerText('Hello there')(reply, request);
     reply.json({ object: 'list', data: models.map((id) => ({ id, object: 'model' })) });
   };
@@ -40,12 +41,17 @@ export async function startVendor(options: VendorOptions): Promise<Upstream> {
   return upstream;
 }
 
-/** A server beyond loopback over a vendor that is its default provider, with its state in a file that can be counted. */
+/**
+ * A server beyond loopback over a vendor that is its default provider, with its state in a file that can be counted.
+ * `atStart` answers while the server starts.
+ */
 export async function serveVendor(
   options: VendorOptions,
   settings: Record<string, string> = {},
+  atStart: Handler = vendor(options),
 ): Promise<{ server: TestServer; upstream: Upstream; rows: () => number; asked: () => string[] }> {
   const upstream = await startVendor(options);
+  upstream.use(atStart);
   const store = await storeSettings('sqlite');
   const server = await serveOpen({
     'providers.up.base-url': upstream.url,
@@ -54,6 +60,7 @@ export async function serveVendor(
     ...store,
     ...settings,
   });
+  upstream.use(vendor(options));
   return {
     server,
     upstream,

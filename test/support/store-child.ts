@@ -8,6 +8,7 @@ import { conversationTurn, follow, headOfConversation, turn } from './store-fixt
  * - `append`: COUNT turns into the conversation `shared`, each tried until it gets a place, and as many to a chain.
  * - `endless`: turns until it is killed; each is told once it is stored.
  * - `lock`: holds the file's lock until it is told to let go.
+ * - `fill`: small changes until the disk is full, and what happens then; for a process whose files can't grow.
  */
 const [mode, path = '', name = '', count = '0'] = process.argv.slice(2);
 
@@ -52,8 +53,36 @@ async function lock(): Promise<void> {
   database.close();
 }
 
+async function fill(): Promise<void> {
+  // Otherwise the signal of a file that is too large would end the process.
+  process.on('SIGXFSZ', () => undefined);
+  const store = await createSqliteStore({ path, synchronous: 'normal', now: Date.now });
+  await store.createConversation('tenant', { id: 'c', metadata: {}, createdAt: 1 });
+  // What is the same as before is not written.
+  let count = 1_000;
+  const change = () => store.updateConversation('tenant', 'c', { count: String((count += 1)) });
+  const attempt = (name: string, done: Promise<unknown>) =>
+    done.then(
+      () => `${name} done`,
+      () => `${name} refused`,
+    );
+  // A reader of an old state, so that the log can't be emptied meanwhile.
+  const other = new DatabaseSync(path);
+  other.exec('BEGIN; SELECT count(*) FROM threads');
+  let outcome = '';
+  while (outcome !== 'change refused') outcome = await attempt('change', change());
+  tell(outcome);
+  tell(await attempt('ping', store.ping()));
+  other.exec('COMMIT; PRAGMA wal_checkpoint(TRUNCATE)');
+  other.close();
+  tell((await attempt('ping', store.ping())).replace('done', 'answered'));
+  tell(await attempt('change', change()));
+  await store.close();
+}
+
 if (mode === 'append') await append();
 else if (mode === 'endless') await endless();
 else if (mode === 'lock') await lock();
+else if (mode === 'fill') await fill();
 else throw new Error(`No such mode: ${mode}`);
 process.disconnect?.();

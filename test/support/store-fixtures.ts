@@ -4,6 +4,7 @@ import type {
   ContextSource,
   EncodedItem,
   EntryPlace,
+  FoundItem,
   ItemPage,
   ItemView,
   NewItems,
@@ -140,4 +141,9 @@ export function inputIds(store: Store, tenant: string, responseId: string): Prom
 
 export function idsOf(list: readonly Item[]): string[] {
   return list.map((item) => item.id);
+}
+
+/** The newest live item of one id. */
+export async function findItem(store: Store, tenant: string, id: string): Promise<FoundItem | undefined> {
+  return (await store.findItems(tenant, [id])).get(id);
 }

@@ -51,7 +51,7 @@ export function checkItem(json: unknown): void {
   conform('item', itemSchema, json);
 }
 
-/** A page of items (contract §1). */
+/** A page of items (docs/wire.md §1). */
 export function checkItemList(json: unknown): void {
   const list = conform('list', itemListSchema, json);
   insist('first_id', list.first_id === (list.data[0]?.id ?? null));
@@ -66,18 +66,18 @@ export function checkConversation(json: unknown): void {
 
 const statuses = [400, 401, 403, 404, 405, 408, 413, 415, 429, 431, 500, 502, 503, 504, 508];
 
-/** An error body (contract §5) that belongs to its status and shows nothing of the inside. */
+/** An error body (docs/wire.md §5) that belongs to its status and shows nothing of the inside. */
 export function checkError(status: number, json: unknown): void {
   const { error } = conform('error', errorSchema, json);
   insist(`no error has status ${status}`, statuses.includes(status));
-  const expected = status === 429 ? 'too_many_requests' : status >= 500 ? 'server_error' : 'invalid_request_error';
+  const expected = status === 429 ? 'requests' : status >= 500 ? 'server_error' : 'invalid_request_error';
   insist(`type ${error.type} with status ${status}`, error.type === expected);
   insist(`message: ${error.message}`, !/\[object \w+\]|\n\s+at |node_modules|file:\/\//.test(error.message));
   // A parser quotes what it was given, whatever that was.
   insist(`message: ${error.message}`, error.code === 'invalid_json' || !/\b(?:undefined|NaN)\b/.test(error.message));
 }
 
-/** A whole stream: its events in order, their numbers, ids and texts, and the snapshots (contract §4). */
+/** A whole stream: its events in order, their numbers, ids and texts, and the snapshots (docs/wire.md §4). */
 export function checkEvents(events: readonly { readonly event: string; readonly data: object }[]): void {
   const checker = new EventChecker(checkResponse);
   for (const { event, data } of events) checker.take(event, data);

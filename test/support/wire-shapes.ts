@@ -112,7 +112,7 @@ const metadata = z
   .record(z.string().max(64), z.string().max(512))
   .refine((map) => Object.keys(map).length <= 16, 'more than 16 pairs');
 
-/** The 31 keys that are always there, and the few that are absent rather than null (contract §2). */
+/** The 31 keys that are always there, and the few that are absent rather than null (docs/wire.md §2). */
 export const responseSchema = z.strictObject({
   id: z.string().regex(/^resp_\w+$/),
   object: z.literal('response'),

@@ -7,6 +7,9 @@ import { TextTemplate } from './text-template.ts';
 /** What an upstream sends: nothing in it is believed before it has been looked at. */
 type Loose = { readonly [field: string]: unknown };
 
+/** Calls in one answer. Vendors allow 128 functions; nobody means to call a thousand at once. */
+const maxCalls = 1_000;
+
 type Call = {
   readonly index: number;
   id: string | undefined;
@@ -34,6 +37,7 @@ export class ChatDecoder {
   readonly #emit: ModelSink;
   readonly #calls: Call[] = [];
   readonly #byIndex = new Map<number, Call>();
+  readonly #byId = new Map<string, Call>();
   readonly #template = new TextTemplate();
   #modelKnown = false;
   #answered = false;
@@ -162,11 +166,15 @@ export class ChatDecoder {
     const content = delta['content'];
     if (typeof content === 'string') this.#text(content, choice);
     else if (Array.isArray(content)) this.#text(joinParts(content), choice);
+    else if (content != null) this.#fail('sent content that is no text');
     const refusal = delta['refusal'];
     if (typeof refusal === 'string' && refusal !== '') this.#emit({ type: 'refusal', delta: refusal });
     const calls = delta['tool_calls'];
     if (Array.isArray(calls)) {
-      for (const call of calls) if (isObject(call)) this.#fragment(call, whole);
+      for (const call of calls) {
+        if (this.#failure !== undefined) return;
+        if (isObject(call)) this.#fragment(call, whole);
+      }
     }
     // The form before `tool_calls`: one call at most, without an id.
     const old = delta['function_call'];
@@ -187,8 +195,10 @@ export class ChatDecoder {
     const described = isObject(fragment['function']) ? fragment['function'] : {};
     const name = nonEmpty(described['name']);
     const id = nonEmpty(fragment['id']);
-    const call = (whole ? undefined : this.#find(fragment['index'], id, name)) ?? this.#open(fragment['index']);
-    call.id ??= id;
+    const known = whole ? undefined : this.#find(fragment['index'], id, name);
+    const call = known ?? this.#open(fragment['index']);
+    if (call === undefined) return;
+    this.#identify(call, id);
     if (call.name === undefined && name !== undefined) {
       call.name = name;
       this.#emit({ type: 'tool_call', index: call.index, callId: call.id, name });
@@ -211,12 +221,22 @@ export class ChatDecoder {
       const another = call?.id !== undefined && call.name !== undefined && id !== undefined && id !== call.id;
       return another && name !== undefined ? undefined : call;
     }
-    const same = id === undefined ? undefined : this.#calls.findLast((call) => call.id === id);
+    const same = id === undefined ? undefined : this.#byId.get(id);
     if (same !== undefined) return same;
     return name === undefined ? this.#calls.at(-1) : undefined;
   }
 
-  #open(index: unknown): Call {
+  #identify(call: Call, id: string | undefined): void {
+    if (id === undefined || call.id !== undefined) return;
+    call.id = id;
+    this.#byId.set(id, call);
+  }
+
+  #open(index: unknown): Call | undefined {
+    if (this.#calls.length >= maxCalls) {
+      this.#fail(`called more than ${maxCalls} functions in one answer`);
+      return undefined;
+    }
     const call: Call = { index: this.#calls.length, id: undefined, name: undefined, arguments: '' };
     this.#calls.push(call);
     if (typeof index === 'number') this.#byIndex.set(index, call);
@@ -225,6 +245,7 @@ export class ChatDecoder {
 
   #finish(reason: string, choice: Loose): void {
     if (reason === 'error') this.#failure ??= this.#settings.reportedError(choice['error'] ?? {});
+    if (this.#reason === undefined && this.#failure === undefined) this.#emit({ type: 'finish' });
     this.#reason ??=
       reason === 'length' ? 'max_output_tokens' : reason === 'content_filter' ? 'content_filter' : 'stop';
   }
@@ -302,7 +323,7 @@ function toLogprobs(value: unknown): LogProb[] {
   });
 }
 
-/** Both lists are always there: clients require full entries (contract §6). */
+/** Both lists are always there: clients require full entries (docs/wire.md §6). */
 function toLogprob(entry: Loose) {
   const { token, logprob, bytes } = entry;
   return {

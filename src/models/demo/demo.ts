@@ -28,6 +28,8 @@ export type DemoOptions = {
  * - the images that it was given: their media type and size, or their URL;
  * - what the user said before (`facts.ts`): `What is my name?`, `What did I say first?`, `What do you remember?`;
  * - what it is, what it heard, and how many messages there were; shorter or longer as `verbosity` asks.
+ * A schema that would keep the server busy for long ends with `invalid_request` (`budget.ts`), and of long texts only the
+ * beginning is looked at.
  * Texts follow the few forms of instructions that `guidance.ts` names. `maxOutputTokens` cuts everything.
  */
 export function createDemoModel(options: DemoOptions): Model {

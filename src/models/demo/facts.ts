@@ -1,5 +1,5 @@
 import type { Conversation } from './conversation.ts';
-import { bare, capitalised, contentStems, sentencesOf, shortened, stems, unquoted } from './words.ts';
+import { bare, capitalised, contentStems, maxAnalysedChars, sentencesOf, shortened, stems, unquoted } from './words.ts';
 
 /** An answer, and the least that still answers: what remains of it when one word is wanted. */
 export type Answer = { readonly text: string; readonly brief: string };
@@ -12,6 +12,7 @@ type Fact = { readonly key: string; readonly statement: string; readonly value: 
 
 /** Older messages than these are not searched, and of more facts the oldest are forgotten. */
 const maxMessages = 2_000;
+const maxFactChars = 40_000;
 const maxFacts = 500;
 const maxQuotedChars = 2_000;
 
@@ -86,7 +87,7 @@ function quoteEarlier(asked: string, userTexts: readonly string[]): Answer | und
 /** What all but the newest message state, and what the newest states before it asks. A newer value replaces an older one. */
 function factsOf(userTexts: readonly string[]): Fact[] {
   const facts = new Map<string, Fact>();
-  for (const text of userTexts.slice(-maxMessages)) {
+  for (const text of newestOf(userTexts)) {
     for (const sentence of sentencesOf(text)) {
       if (sentence.endsWith('?')) continue;
       for (const fact of factsIn(sentence)) {
@@ -100,12 +101,25 @@ function factsOf(userTexts: readonly string[]): Fact[] {
   return [...facts.values()];
 }
 
-const myFact = /\bmy\s+([\p{L}\p{N}' -]{1,60}?)\s+(is|are|was|were)\s+(?:called |named )?(\S.*)$/isu;
-const theFact = /\bthe\s+((?:[\p{L}\p{N}-]+\s+){0,3}[\p{L}\p{N}-]+)\s+(is|are|was|were)\s+(\S.*)$/isu;
-const nameFact = /\b(?:call me|i am called|i(?:'|’| a)m)\s+(\p{Lu}[\p{L}'’-]*(?: \p{Lu}[\p{L}'’-]*){0,3})[.!]*$/u;
+/** The newest messages that are not too much to read, oldest first. */
+function newestOf(userTexts: readonly string[]): readonly string[] {
+  let chars = 0;
+  const texts = userTexts.slice(-maxMessages);
+  const tooOld = texts.findLastIndex((text) => {
+    chars += Math.min(text.length, maxAnalysedChars);
+    return chars > maxFactChars;
+  });
+  return texts.slice(tooOld + 1);
+}
+
+// Blanks are single ones in a sentence, and words are of bounded length, so that no text takes long to fail.
+const myFact = /\bmy ([\p{L}\p{N}' -]{1,60}?) (is|are|was|were) (?:called |named )?(\S.*)$/isu;
+const theFact = /\bthe ((?:[\p{L}\p{N}-]{1,40} ){0,3}[\p{L}\p{N}-]{1,40}) (is|are|was|were) (\S.*)$/isu;
+const nameFact =
+  /\b(?:call me|i am called|i(?:'|’| a)m) (\p{Lu}[\p{L}'’-]{0,40}(?: \p{Lu}[\p{L}'’-]{0,40}){0,3})[.!]{0,10}$/u;
 const iFact =
-  /(?:^|[,;:]\s*|\bthat\s+)i(?: (am|live|work|like|love|prefer|have|own|study|come|play|speak|drive|hate|want|need)|(?:'|’)m)\s+(\S.*)$/is;
-const remembered = /\b(?:remember|note|keep in mind)(?: that| this)?\s*[:,]?\s+(\S.*)$/is;
+  /(?:^|[,;:] ?|\bthat )i(?: (am|live|work|like|love|prefer|have|own|study|come|play|speak|drive|hate|want|need)|(?:'|’)m) (\S.*)$/is;
+const remembered = /\b(?:remember|note|keep in mind)(?: that| this)? ?[:,]? (\S.*)$/is;
 
 function factsIn(sentence: string): Fact[] {
   const mine = myFact.exec(sentence);

@@ -1,7 +1,10 @@
+import type { JsonObject } from '../../api/primitives.ts';
 import type { FunctionTool } from '../../api/tools.ts';
 import type { ModelCall } from '../../model.ts';
+import type { Budget } from './budget.ts';
 import type { Conversation } from './conversation.ts';
-import { hintsFrom, isPlaceName, placesIn } from './hints.ts';
+import { hintsFrom, isPlaceName } from './hints.ts';
+import { placesIn } from './reading.ts';
 import { exampleOf } from './schema-example.ts';
 import { asSchema, typesOf } from './schema-merge.ts';
 import { contentStems, maxAnalysedChars, stem, stems } from './words.ts';
@@ -14,6 +17,14 @@ const maxCallsPerQuestion = 64;
 /** A name's own word is enough by itself, a describing word needs a second one. */
 const nameWeight = 3;
 const threshold = 2;
+/** Of one description, and of all together. */
+const maxDescriptionChars = 1_000;
+const maxDescribingChars = 50_000;
+const maxToolsPerWord = 32;
+/** Properties among which one for a place is looked for. */
+const maxSlots = 200;
+/** Longer arguments are neither read nor repeated. */
+const maxComparedChars = 20_000;
 
 const genericWords = new Set(
   'get set fetch list find look make do call show function tool current data info information user value'
@@ -37,38 +48,44 @@ const synonyms: Readonly<Record<string, string>> = {
  * words share a telling word with its name, or two with its description. Nothing is called under `none`; `required`
  * and a name force one call, until that question has its output.
  */
-export function callsFor(call: ModelCall, conversation: Conversation): FunctionCall[] {
+export function callsFor(call: ModelCall, conversation: Conversation, budget: Budget): FunctionCall[] {
   if (call.tools.length === 0 || call.toolChoice === 'none') return [];
   if (conversation.results.length >= maxCallsPerQuestion) return [];
   const text = conversation.prompt.slice(0, maxAnalysedChars);
-  const planned = plannedCalls(call, text);
+  const planned = plannedCalls(call, text, budget);
   const open = unanswered(planned, conversation);
   return open.slice(0, call.parallelToolCalls === false ? 1 : maxCallsPerTurn);
 }
 
-function plannedCalls(call: ModelCall, text: string): FunctionCall[] {
+function plannedCalls(call: ModelCall, text: string, budget: Budget): FunctionCall[] {
   const choice = call.toolChoice;
   if (typeof choice === 'object') {
     const named = call.tools.find((tool) => tool.name === choice.name);
-    return named === undefined ? [] : callsOf(named, text);
+    return named === undefined ? [] : callsOf(named, text, budget);
   }
   const asked = askedTools(call.tools, text);
-  const calls = asked.flatMap(({ tool, words }) => callsOf(tool, words));
+  const calls = asked.flatMap(({ tool, words }) => callsOf(tool, words, budget));
   const first = call.tools[0];
-  return calls.length === 0 && choice === 'required' && first !== undefined ? callsOf(first, text) : calls;
+  return calls.length === 0 && choice === 'required' && first !== undefined ? callsOf(first, text, budget) : calls;
 }
 
 function unanswered(planned: readonly FunctionCall[], conversation: Conversation): FunctionCall[] {
   const answered = new Map<string, number>();
-  for (const result of conversation.results) answered.set(keyOf(result), (answered.get(keyOf(result)) ?? 0) + 1);
+  for (const result of conversation.results) {
+    const key = keyOf(result);
+    answered.set(key, (answered.get(key) ?? 0) + 1);
+  }
   return planned.filter((each) => {
-    const times = answered.get(keyOf(each)) ?? 0;
-    answered.set(keyOf(each), times - 1);
+    const key = keyOf(each);
+    const times = answered.get(key) ?? 0;
+    answered.set(key, times - 1);
     return times <= 0;
   });
 }
 
+/** Long arguments are compared as they are written, others whatever blanks are between them. */
 function keyOf(call: FunctionCall): string {
+  if (call.arguments.length > maxComparedChars) return `${call.name} ${call.arguments}`;
   try {
     return `${call.name} ${JSON.stringify(JSON.parse(call.arguments))}`;
   } catch {
@@ -84,9 +101,10 @@ type Asked = { readonly tool: FunctionTool; words: string };
  */
 function askedTools(tools: readonly FunctionTool[], text: string): Asked[] {
   const asked: Asked[] = [];
+  const telling = tellingWords(tools);
   let newest: Asked | undefined;
   for (const clause of clausesOf(text)) {
-    const tool = bestTool(tools, clause);
+    const tool = bestTool(tools, telling, clause);
     if (tool === undefined || tool === newest?.tool) {
       if (newest !== undefined) newest.words += clause;
       continue;
@@ -99,7 +117,7 @@ function askedTools(tools: readonly FunctionTool[], text: string): Asked[] {
       newest.words += clause;
     }
   }
-  const whole = asked.length === 0 ? bestTool(tools, text) : undefined;
+  const whole = asked.length === 0 ? bestTool(tools, telling, text) : undefined;
   return whole === undefined ? asked : [{ tool: whole, words: text }];
 }
 
@@ -108,12 +126,40 @@ function clausesOf(text: string): string[] {
   return text.split(/(?<=[.!?;]\s)|(?<=\n)|(?=,? (?:and|then|also) )|(?=, )/i, 100);
 }
 
-function bestTool(tools: readonly FunctionTool[], text: string): FunctionTool | undefined {
-  const words = spokenStems(text);
+/** What each word says for which tools. */
+type Telling = ReadonlyMap<string, readonly { readonly tool: FunctionTool; readonly weight: number }[]>;
+
+/** Reads the names and the beginnings of the descriptions once. A word that many tools have tells none from another. */
+function tellingWords(tools: readonly FunctionTool[]): Telling {
+  const words = new Map<string, { tool: FunctionTool; weight: number }[]>();
+  const add = (word: string, tool: FunctionTool, weight: number) => {
+    const known = words.get(word);
+    if (known === undefined) words.set(word, [{ tool, weight }]);
+    else if (known.length < maxToolsPerWord) known.push({ tool, weight });
+  };
+  let left = maxDescribingChars;
+  for (const tool of tools) {
+    const named = stems(tool.name);
+    const generic = [...named].every((each) => genericWords.has(each));
+    for (const each of named) add(each, tool, generic || !genericWords.has(each) ? nameWeight : 1);
+    const description = (tool.description ?? '').slice(0, Math.min(left, maxDescriptionChars));
+    left -= description.length;
+    for (const each of contentStems(description)) {
+      if (!named.has(each) && !genericWords.has(each)) add(each, tool, 1);
+    }
+  }
+  return words;
+}
+
+function bestTool(tools: readonly FunctionTool[], telling: Telling, text: string): FunctionTool | undefined {
+  const scores = new Map<FunctionTool, number>();
+  for (const word of spokenStems(text)) {
+    for (const { tool, weight } of telling.get(word) ?? []) scores.set(tool, (scores.get(tool) ?? 0) + weight);
+  }
   let best: FunctionTool | undefined;
   let bestScore = threshold - 1;
   for (const tool of tools) {
-    const score = scoreOf(tool, words);
+    const score = scores.get(tool) ?? 0;
     if (score > bestScore) {
       best = tool;
       bestScore = score;
@@ -128,37 +174,33 @@ function spokenStems(text: string): Set<string> {
     const meant = Object.hasOwn(synonyms, word) ? synonyms[word] : undefined;
     if (meant !== undefined) words.add(stem(meant));
   }
-  if (/\d\s*[-+*/x×÷^]\s*\d/.test(text))
+  if (/\d\s?[-+*/x×÷^]\s?\d/.test(text))
     for (const each of ['math', 'calculate', 'calculator', 'expression']) words.add(stem(each));
   return words;
 }
 
-function scoreOf(tool: FunctionTool, words: ReadonlySet<string>): number {
-  const named = stems(tool.name);
-  const telling = [...named].filter((each) => !genericWords.has(each));
-  let score = 0;
-  for (const each of named) {
-    if (words.has(each)) score += telling.length === 0 || telling.includes(each) ? nameWeight : 1;
-  }
-  for (const each of contentStems(tool.description ?? '')) {
-    if (words.has(each) && !named.has(each) && !genericWords.has(each)) score += 1;
-  }
-  return score;
-}
-
 /** One call, or one for each place where the function takes one and the text names several. */
-function callsOf(tool: FunctionTool, text: string): FunctionCall[] {
+function callsOf(tool: FunctionTool, text: string, budget: Budget): FunctionCall[] {
   const schema = asSchema(tool.parameters);
-  const slot = Object.entries(asSchema(schema['properties'])).find(
-    ([name, property]) => isPlaceName(name) && typesOf(asSchema(property)['type']).includes('string'),
-  )?.[0];
-  const hints = hintsFrom(text);
-  const first = exampleOf(schema, { hints, optional: 'hinted' });
+  const slot = placeSlot(asSchema(schema['properties']), budget);
+  const hints = hintsFrom(text, budget);
+  const first = exampleOf(schema, { hints, optional: 'hinted' }, budget);
   const values = typeof first === 'object' && first !== null && !Array.isArray(first) ? first : {};
+  const only = { name: tool.name, arguments: JSON.stringify(values) };
   const places = slot === undefined ? [] : placesIn(text);
   const taken = slot === undefined ? undefined : Reflect.get(values, slot);
-  if (slot === undefined || places.length < 2 || !places.includes(String(taken))) {
-    return [{ name: tool.name, arguments: JSON.stringify(values) }];
-  }
-  return places.map((place) => ({ name: tool.name, arguments: JSON.stringify({ ...values, [slot]: place }) }));
+  // Long arguments are not written once more for each place.
+  const repeats = slot !== undefined && places.length > 1 && only.arguments.length <= maxComparedChars;
+  if (!repeats || !places.includes(String(taken))) return [only];
+  return places
+    .slice(0, maxCallsPerQuestion)
+    .map((place) => ({ name: tool.name, arguments: JSON.stringify({ ...values, [slot]: place }) }));
+}
+
+/** The first of the properties that takes a place. */
+function placeSlot(properties: JsonObject, budget: Budget): string | undefined {
+  return budget
+    .keysOf(properties)
+    .slice(0, maxSlots)
+    .find((name) => isPlaceName(name) && typesOf(asSchema(properties[name])['type']).includes('string'));
 }

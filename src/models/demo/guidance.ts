@@ -42,7 +42,7 @@ function valueAfter(text: string, form: RegExp): string | undefined {
   if (/^(?:one|a single) word\b/i.test(rest)) return undefined;
   const quoted = /^(?:"[^"\n]+"|“[^”\n]+”|'[^'\n]+'(?!\p{L})|`[^`\n]+`)/u.exec(rest)?.[0];
   if (quoted !== undefined) return unquoted(quoted);
-  const sentence = /^[^\n]*?(?:[!?]+(?=\s|$)|(?=\.(?:\s|$))|(?=\n)|$)/.exec(rest)?.[0].trim();
+  const sentence = /^[^\n]*?(?:(?<![!?])[!?]+(?=\s|$)|(?=\.(?:\s|$))|(?=\n)|$)/.exec(rest)?.[0].trim();
   return sentence === '' ? undefined : sentence;
 }
 
@@ -58,5 +58,5 @@ export function guided(answer: Answer, guidance: Guidance): string {
 }
 
 function firstWord(text: string): string {
-  return /[\p{L}\p{N}][\p{L}\p{N}'’-]*/u.exec(bare(text))?.[0] ?? 'Okay';
+  return /[\p{L}\p{N}][\p{L}\p{N}'’-]*/u.exec(bare(text.slice(0, maxAnalysedChars)))?.[0] ?? 'Okay';
 }

@@ -1,12 +1,16 @@
+import type { Budget } from './budget.ts';
+
 /**
  * A string for a regular expression, best effort: literals, classes, groups, the first alternative, and quantifiers.
  * Look-arounds and back-references are passed over. Client's expressions are only read here and never run, as one can
  * be written to run for hours.
  */
-export function patternExample(pattern: string, minLength: number, maxLength: number): string {
+export function patternExample(pattern: string, minLength: number, maxLength: number, budget: Budget): string {
   let best = '';
   for (const repeats of [1, 0, 2, 4, 8, 16, 64, 256, 1_024]) {
+    budget.takeSteps(Math.min(pattern.length, maxPatternChars));
     best = sample(pattern, repeats);
+    budget.takeSteps(Math.floor(best.length / 16));
     if (best.length >= minLength && best.length <= maxLength) return best;
     if (best.length > maxSampleChars) break;
   }
@@ -37,7 +41,8 @@ function alternatives(reader: Reader): string {
     }
     const piece = atom(reader);
     const count = quantifier(reader);
-    if (text.length < maxSampleChars) text += piece.repeat(Math.min(count, maxSampleChars));
+    if (piece === '') continue;
+    text += piece.repeat(Math.min(count, Math.ceil(Math.max(0, maxSampleChars + 1 - text.length) / piece.length)));
   }
   return (first ?? text).slice(0, maxSampleChars + 1);
 }
@@ -142,6 +147,8 @@ function excluded(char: string, members: readonly string[], body: readonly strin
 }
 
 function quantifier(reader: Reader): number {
+  const mark = reader.pattern[reader.at];
+  if (mark !== '*' && mark !== '+' && mark !== '?' && mark !== '{') return 1;
   const found = /^(?:([*+?])|\{(\d{1,6})(?:(,)(\d{0,6}))?\})\??/.exec(reader.pattern.slice(reader.at, reader.at + 20));
   if (found === null) return 1;
   reader.at += found[0].length;

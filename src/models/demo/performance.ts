@@ -1,5 +1,6 @@
 import { asApiError } from '../../errors.ts';
 import type { ModelCall, ModelEvent } from '../../model.ts';
+import { Budget } from './budget.ts';
 import { type Line, type Script, scriptFor } from './script.ts';
 import { countTokens, cutToTokens, inputTokens, usageOf } from './tokens.ts';
 import { safeEnd } from './words.ts';
@@ -11,44 +12,48 @@ export type Beat = ModelEvent | { readonly type: 'hold'; readonly holdMs: number
  * The events of a call, made one by one as they are asked for, so that a long answer that nobody takes costs nothing.
  * Texts and arguments come in pieces of `chunkChars` characters (one more where a surrogate pair would be split).
  */
-export function* performanceOf(call: ModelCall, chunkChars: number): Generator<Beat, undefined> {
+export function* performanceOf(
+  call: ModelCall,
+  chunkChars: number,
+  budget: Budget = new Budget(),
+): Generator<Beat, undefined> {
   yield { type: 'start' };
   yield { type: 'model', name: call.model };
   let script: Script;
   try {
-    script = scriptFor(call);
+    script = scriptFor(call, budget);
   } catch (thrown) {
     yield { type: 'end', reason: 'error', error: asApiError(thrown) };
     return;
   }
-  const budget = new Budget(call.maxOutputTokens ?? Number.POSITIVE_INFINITY);
+  const left = new OutputTokens(call.maxOutputTokens ?? Number.POSITIVE_INFINITY);
   const pieceChars = call.streamed ? chunkChars : Number.POSITIVE_INFINITY;
   let index = 0;
   for (const line of script.lines) {
-    if (budget.exhausted) break;
-    yield* said(line, index, pieceChars, budget);
+    if (left.exhausted) break;
+    yield* said(line, index, pieceChars, left);
     if (line.type === 'call') index += 1;
   }
-  const end = budget.exhausted ? ({ type: 'end', reason: 'max_output_tokens' } as const) : script.end;
+  const end = left.exhausted ? ({ type: 'end', reason: 'max_output_tokens' } as const) : script.end;
   if (end.reason !== 'error') {
-    yield { type: 'usage', usage: usageOf(inputTokens(call), budget.used, budget.reasoning) };
+    yield { type: 'usage', usage: usageOf(inputTokens(call, budget), left.used, left.reasoning) };
   }
   yield end;
 }
 
-function* said(line: Line, index: number, pieceChars: number, budget: Budget): Generator<Beat, undefined> {
+function* said(line: Line, index: number, pieceChars: number, left: OutputTokens): Generator<Beat, undefined> {
   if (line.type === 'hold') {
     yield line;
     return;
   }
   if (line.type === 'call') {
-    if (!budget.spend(countTokens(line.name))) return;
+    if (!left.spend(countTokens(line.name))) return;
     yield { type: 'tool_call', index, callId: line.callId, name: line.name };
-    for (const delta of pieces(budget.cut(line.arguments, false), pieceChars))
+    for (const delta of pieces(left.cut(line.arguments, false), pieceChars))
       yield { type: 'tool_arguments', index, delta };
     return;
   }
-  const text = budget.cut(line.text, line.type === 'reasoning');
+  const text = left.cut(line.text, line.type === 'reasoning');
   for (const delta of pieces(text, pieceChars)) yield { type: line.type, delta };
 }
 
@@ -61,7 +66,7 @@ function* pieces(text: string, pieceChars: number): Generator<string, undefined>
 }
 
 /** The output tokens that are left, and those that went. */
-class Budget {
+class OutputTokens {
   readonly #limit: number;
   used = 0;
   reasoning = 0;

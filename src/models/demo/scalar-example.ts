@@ -1,8 +1,6 @@
 import type { JsonObject } from '../../api/primitives.ts';
+import type { Budget } from './budget.ts';
 import { patternExample } from './pattern-example.ts';
-
-/** Longer strings than this are not invented, whatever `minLength` asks for. */
-const maxStringLength = 100_000;
 
 const formatExamples = new Map<string, (variant: number) => string>([
   ['date-time', (variant) => `2026-01-${twoDigits(variant)}T12:00:00Z`],
@@ -26,25 +24,35 @@ function twoDigits(variant: number): string {
 export function stringExample(
   schema: JsonObject,
   variant: number,
+  budget: Budget,
   take: (format: string | undefined, accepts: (value: string) => boolean) => string | undefined,
 ): string {
-  const least = Math.min(count(schema['minLength'], 0), maxStringLength);
-  const most = count(schema['maxLength'], maxStringLength);
-  const accepts = (value: string) => [...value].length >= least && [...value].length <= most;
+  const least = count(schema['minLength'], 0);
+  const most = count(schema['maxLength'], Number.POSITIVE_INFINITY);
   const pattern = schema['pattern'];
-  if (typeof pattern === 'string') return patternExample(pattern, least, most);
+  if (typeof pattern === 'string') return patternExample(pattern, least, most, budget);
   const format = typeof schema['format'] === 'string' ? schema['format'] : undefined;
-  const taken = take(format, accepts);
+  const taken = take(format, (value) => hasLength(value, least, most));
   if (taken !== undefined) return taken;
   const invented = format === undefined ? undefined : formatExamples.get(format)?.(variant);
   if (invented !== undefined) return invented;
   const text = variant === 0 ? 'example' : `example ${variant + 1}`;
+  if (text.length >= least && text.length <= most) return text;
+  budget.takeChars(least);
   // A cut example would lose the number that tells it from its neighbours, so short ones are counted out.
   if (text.length > most) {
     const number = String(variant + 1).padStart(least, '0');
     return number.slice(Math.max(0, number.length - most));
   }
-  return text.length >= least ? text : text.padEnd(least, '.');
+  return text.padEnd(least, '.');
+}
+
+/** Whether a text has so many characters, pairs of surrogates counted once; these are looked for only where it matters. */
+function hasLength(text: string, least: number, most: number): boolean {
+  if (text.length < least || text.length > most * 2) return false;
+  if (text.length <= most && text.length >= least * 2) return true;
+  const { length } = [...text];
+  return length >= least && length <= most;
 }
 
 function count(value: unknown, fallback: number): number {
@@ -56,10 +64,11 @@ export function numberExample(
   schema: JsonObject,
   whole: boolean,
   variant: number,
+  budget: Budget,
   take: (accepts: (value: number) => boolean) => number | undefined,
 ): number {
   const { least, most } = bounds(schema, whole);
-  const step = stepOf(schema, whole);
+  const step = stepOf(schema, whole, budget);
   const onStep = (value: number) => step === undefined || Math.abs(value / step - Math.round(value / step)) < 1e-9;
   const accepts = (value: number) => value >= least && value <= most && onStep(value);
   const taken = take(accepts);
@@ -75,22 +84,27 @@ export function numberExample(
   return Number.isFinite(least) ? least : Number.isFinite(most) ? most : 1;
 }
 
-function stepOf(schema: JsonObject, whole: boolean): number | undefined {
+function stepOf(schema: JsonObject, whole: boolean, budget: Budget): number | undefined {
   const given = schema['multipleOf'];
   const multiple = typeof given === 'number' && given > 0 ? given : undefined;
   if (!whole) return multiple;
   if (multiple === undefined) return 1;
-  return Number.isInteger(multiple) ? multiple : leastWhole(multiple);
+  return Number.isInteger(multiple) ? multiple : leastWhole(multiple, budget);
 }
 
 /** The smallest whole multiple of a fraction, if one is near. */
-function leastWhole(multiple: number): number {
+function leastWhole(multiple: number, budget: Budget): number {
+  budget.takeSteps(leastWholeSteps);
   for (let times = 1; times <= 1_000; times += 1) {
-    const product = clean(multiple * times);
-    if (Number.isInteger(product)) return product;
+    const product = multiple * times;
+    if (Math.abs(product - Math.round(product)) > 1e-9 * Math.max(1, product)) continue;
+    if (Number.isInteger(clean(product))) return clean(product);
   }
   return 1;
 }
+
+/** What it costs to try a thousand products, compared with looking at a part of a schema. */
+const leastWholeSteps = 20;
 
 function bounds(schema: JsonObject, whole: boolean): { least: number; most: number } {
   const margin = whole ? 1 : 1e-6;

@@ -1,5 +1,7 @@
 import type { JsonObject } from '../../api/primitives.ts';
+import { Budget } from './budget.ts';
 import { numberExample, stringExample } from './scalar-example.ts';
+import { Depths } from './schema-depth.ts';
 import { asSchema, isObject, listOf, maxMerges, merged, resolveRef, schemasOf, typesOf } from './schema-merge.ts';
 
 /** Where values come from when there is something better than an invented one. */
@@ -28,43 +30,63 @@ const maxDepth = 64;
 /** Optional properties and first alternatives are taken down to here, below it only what must be. */
 const generousDepth = 4;
 const generousNodes = 500;
-const maxNodes = 20_000;
-/** Characters of all strings together; past it a `minLength` is not kept any more. */
-const maxChars = 1_000_000;
-const maxItems = 1_000;
+/** Values of one enum that are looked for in the words. */
+const maxCompared = 10_000;
+
+/** The values that have one of the types, the first that is spoken of, and whether there is null. */
+type EnumReading = {
+  readonly types: string;
+  readonly values: readonly unknown[];
+  readonly spoken: unknown;
+  readonly hasNull: boolean;
+};
 
 type State = {
   readonly root: JsonObject;
   readonly options: ExampleOptions;
-  readonly depths: Map<JsonObject, { fits: number; fails: number }>;
+  readonly budget: Budget;
+  readonly depths: Depths;
+  readonly enums: Map<readonly unknown[], EnumReading>;
   nodes: number;
-  chars: number;
   hinted: number;
 };
 
 /**
  * A value that satisfies a JSON Schema, the same every time: types, enum, const, required, nested objects, arrays,
  * local references (recursive ones too), allOf, anyOf and oneOf, bounds, formats; patterns best effort. `not`,
- * `if`, `patternProperties` and `contains` are not looked at. Depth, nodes and lengths are bounded.
+ * `if`, `patternProperties` and `contains` are not looked at. Depth is bounded; a schema that asks for more work than
+ * the budget has throws `invalid_request`.
  */
-export function exampleOf(schema: JsonObject, options: ExampleOptions = { optional: 'all' }): unknown {
-  const state: State = { root: schema, options, depths: new Map(), nodes: 0, chars: 0, hinted: 0 };
+export function exampleOf(
+  schema: JsonObject,
+  options: ExampleOptions = { optional: 'all' },
+  budget: Budget = new Budget(),
+): unknown {
+  const depths = new Depths(schema, budget);
+  const state: State = { root: schema, options, budget, depths, enums: new Map(), nodes: 0, hinted: 0 };
   return example(schema, '', 0, 0, state);
 }
 
 function example(given: JsonObject, name: string, level: number, variant: number, state: State): unknown {
   state.nodes += 1;
-  if (state.nodes > maxNodes || level > maxDepth) return null;
+  state.budget.takeNodes(1);
+  if (level > maxDepth) return null;
   const schema = flattened(given, level, state);
-  if (Object.hasOwn(schema, 'const')) return schema['const'];
+  if (Object.hasOwn(schema, 'const')) return givenValue(schema['const'], state);
   const values = listOf(schema['enum']);
-  if (values.length > 0) return enumExample(values, schema, variant, state);
+  if (values.length > 0) return givenValue(enumExample(values, schema, variant, state), state);
   const types = typesOf(schema['type']);
   const type = types.find((each) => each !== 'null') ?? types[0] ?? impliedType(schema);
   const before = state.hinted;
   const value = typedExample(type, schema, name, level, variant, state);
   const optional = state.options.optional === 'hinted' && types.includes('null') && state.hinted === before;
   return optional ? null : value;
+}
+
+/** A value that stands in the schema itself. */
+function givenValue(value: unknown, state: State): unknown {
+  state.budget.takeValue(value);
+  return value;
 }
 
 function typedExample(
@@ -82,7 +104,7 @@ function typedExample(
       return arrayExample(schema, name, level, state);
     case 'number':
     case 'integer':
-      return numberExample(schema, type === 'integer', variant, (accepts) =>
+      return numberExample(schema, type === 'integer', variant, state.budget, (accepts) =>
         hinted(state, (hints) => hints.number(name, accepts)),
       );
     case 'boolean':
@@ -95,11 +117,10 @@ function typedExample(
 }
 
 function textExample(schema: JsonObject, name: string, variant: number, state: State): string {
-  if (state.chars > maxChars) return '';
-  const text = stringExample(schema, variant, (format, accepts) =>
+  const text = stringExample(schema, variant, state.budget, (format, accepts) =>
     hinted(state, (hints) => hints.string(name, format, accepts)),
   );
-  state.chars += text.length;
+  state.budget.takeChars(text.length);
   return text;
 }
 
@@ -116,13 +137,29 @@ function impliedType(schema: JsonObject): string {
   return 'string';
 }
 
-function enumExample(values: readonly unknown[], schema: JsonObject, variant: number, state: State): unknown {
-  const types = typesOf(schema['type']);
-  const allowed = types.length === 0 ? values : values.filter((each) => types.some((type) => isOfType(each, type)));
-  const spoken = hinted(state, (hints) => allowed.find((each) => typeof each === 'string' && hints.mentions(each)));
-  if (spoken !== undefined) return spoken;
-  if (state.options.optional === 'hinted' && allowed.includes(null)) return null;
-  return allowed[variant % Math.max(allowed.length, 1)] ?? values[0];
+function enumExample(given: readonly unknown[], schema: JsonObject, variant: number, state: State): unknown {
+  const { values, spoken, hasNull } = readEnum(given, typesOf(schema['type']), state);
+  if (spoken !== undefined) {
+    state.hinted += 1;
+    return spoken;
+  }
+  if (state.options.optional === 'hinted' && hasNull) return null;
+  return values[variant % Math.max(values.length, 1)] ?? given[0];
+}
+
+/** What an enum comes to. Each is read once, as an array of enums asks again and again. */
+function readEnum(given: readonly unknown[], types: readonly string[], state: State): EnumReading {
+  const key = types.join();
+  const known = state.enums.get(given);
+  if (known?.types === key) return known;
+  state.budget.takeSteps(Math.ceil(given.length / 8));
+  const values = types.length === 0 ? given : given.filter((each) => types.some((type) => isOfType(each, type)));
+  const compared = values.slice(0, maxCompared);
+  const { hints } = state.options;
+  const spoken = hints && compared.find((each) => typeof each === 'string' && hints.mentions(each));
+  const reading = { types: key, values, spoken, hasNull: values.includes(null) };
+  state.enums.set(given, reading);
+  return reading;
 }
 
 function isOfType(value: unknown, type: string): boolean {
@@ -134,51 +171,68 @@ function isOfType(value: unknown, type: string): boolean {
 }
 
 function objectExample(schema: JsonObject, level: number, variant: number, state: State): JsonObject {
+  const { budget } = state;
   const properties = asSchema(schema['properties']);
-  const required = new Set(listOf(schema['required']).filter((each) => typeof each === 'string'));
-  const entries: [string, unknown][] = [];
-  for (const [key, property] of Object.entries(properties)) {
-    const wanted = required.has(key);
-    if (property === false || (!wanted && !worthIt(asSchema(property), level, state))) continue;
+  const names = listOf(schema['required']);
+  budget.needNodes(names.length);
+  const required = new Set(names.filter((each) => typeof each === 'string'));
+  const values = new Map<string, unknown>();
+  const add = (key: string, property: JsonObject) => {
     const before = state.hinted;
-    const value = example(asSchema(property), key, level + 1, variant, state);
-    if (!wanted && state.options.optional === 'hinted' && state.hinted === before) continue;
-    entries.push([key, value]);
-  }
-  const has = new Set(entries.map(([key]) => key));
-  const rest = asSchema(schema['additionalProperties']);
-  const add = (key: string) => {
-    entries.push([key, example(rest, key, level + 1, variant, state)]);
-    has.add(key);
+    const value = example(property, key, level + 1, variant, state);
+    if (!required.has(key) && state.options.optional === 'hinted' && state.hinted === before) return;
+    budget.takeChars(key.length);
+    values.set(key, value);
   };
-  for (const key of required) if (!has.has(key) && !Object.hasOwn(properties, key)) add(key);
-  const least = Math.min(Number(schema['minProperties'] ?? 0), maxItems);
-  if (schema['additionalProperties'] === false) return Object.fromEntries(entries);
-  for (let extra = 1; has.size < least && extra <= maxItems * 2; extra += 1) {
-    if (!Object.hasOwn(properties, `extra${extra}`) && !has.has(`extra${extra}`)) add(`extra${extra}`);
+  let missing = required.size;
+  for (const key of budget.keysOf(properties)) {
+    if (required.has(key)) missing -= 1;
+    else if (!isGenerous(level, state)) {
+      if (missing === 0) break;
+      continue;
+    }
+    const property = properties[key];
+    if (property === false || !(required.has(key) || worthIt(asSchema(property), level, state))) continue;
+    add(key, asSchema(property));
   }
-  return Object.fromEntries(entries);
+  const rest = asSchema(schema['additionalProperties']);
+  for (const key of required) if (!values.has(key) && !Object.hasOwn(properties, key)) add(key, rest);
+  if (schema['additionalProperties'] !== false) {
+    const least = Number(schema['minProperties'] ?? 0);
+    budget.needNodes(least - values.size);
+    for (let extra = 1; values.size < least; extra += 1) {
+      const key = `extra${extra}`;
+      if (Object.hasOwn(properties, key) || values.has(key)) continue;
+      required.add(key);
+      add(key, rest);
+    }
+  }
+  return Object.fromEntries(values);
+}
+
+function isGenerous(level: number, state: State): boolean {
+  return level < generousDepth && state.nodes < generousNodes;
 }
 
 /** Whether an optional part is given: above the depth where it would only repeat itself, and where it can end. */
 function worthIt(schema: JsonObject, level: number, state: State): boolean {
-  return level < generousDepth && state.nodes < generousNodes && fits(schema, maxDepth - level - 1, state);
+  return isGenerous(level, state) && state.depths.fits(schema, maxDepth - level - 1);
 }
 
 function arrayExample(schema: JsonObject, name: string, level: number, state: State): unknown[] {
-  const most = Math.min(Number(schema['maxItems'] ?? maxItems), maxItems);
+  const most = Number(schema['maxItems'] ?? Number.POSITIVE_INFINITY);
   const least = Math.min(Number(schema['minItems'] ?? 0), most);
-  const prefix = schemasOf(schema['prefixItems']);
+  const prefix = listOf(schema['prefixItems']).slice(0, Number.isFinite(most) ? most : undefined);
+  state.budget.needNodes(prefix.length);
   const items = asSchema(schema['items']);
-  const result: unknown[] = prefix.slice(0, most).map((each) => example(each, name, level + 1, 0, state));
+  const result: unknown[] = prefix.map((each) => example(asSchema(each), name, level + 1, 0, state));
   if (schema['items'] === false) return result;
   const taken = hintedItems(items, name, Math.max(least, most), state);
   if (result.length === 0 && taken !== undefined && taken.length >= least) return taken;
   const generous = prefix.length === 0 && state.options.optional === 'all' && worthIt(items, level, state);
   const count = Math.max(least, generous ? Math.min(1, most) : 0);
-  while (result.length < count && state.nodes <= maxNodes) {
-    result.push(example(items, name, level + 1, result.length, state));
-  }
+  state.budget.needNodes(count - result.length);
+  while (result.length < count) result.push(example(items, name, level + 1, result.length, state));
   return result;
 }
 
@@ -197,75 +251,48 @@ function hintedItems(items: JsonObject, name: string, most: number, state: State
 
 /** The schema with its references, its allOf and one alternative of anyOf and oneOf taken into it. */
 function flattened(given: JsonObject, level: number, state: State): JsonObject {
+  const { budget } = state;
   let schema = given;
   for (let merges = 0; merges < maxMerges; merges += 1) {
-    const { $ref, allOf, anyOf, oneOf, ...own } = schema;
-    if ($ref !== undefined) {
-      const rest = without(schema, '$ref');
-      schema = merged(resolveRef(state.root, $ref) ?? {}, rest);
-    } else if (allOf !== undefined) {
-      schema = schemasOf(allOf).slice(0, maxMerges).reduce(merged, without(schema, 'allOf'));
-    } else if (anyOf !== undefined) {
-      schema = merged(without(schema, 'anyOf'), chosen(schemasOf(anyOf), level, state));
-    } else if (oneOf !== undefined) {
-      schema = merged(without(schema, 'oneOf'), chosen(schemasOf(oneOf), level, state));
+    const key = combining.find((each) => schema[each] !== undefined);
+    if (key === undefined) return schema;
+    const rest = without(schema, key, budget);
+    const parts = schema[key];
+    if (key === '$ref') {
+      schema = merged(resolveRef(state.root, parts) ?? {}, rest, budget);
+    } else if (key === 'allOf') {
+      const all = listOf(parts).slice(0, maxMerges).map(asSchema);
+      schema = all.reduce((one, other) => merged(one, other, budget), rest);
     } else {
-      return own;
+      schema = merged(rest, chosen(schemasOf(parts), level, state), budget);
     }
   }
   return {};
 }
 
-function without(schema: JsonObject, key: string): JsonObject {
+const combining = ['$ref', 'allOf', 'anyOf', 'oneOf'] as const;
+
+function without(schema: JsonObject, key: string, budget: Budget): JsonObject {
+  budget.takeSteps(budget.keysOf(schema).length);
   const { [key]: _left, ...rest } = schema;
   return rest;
 }
 
 /** The first alternative that can end and is not just null; deep down, the one that ends soonest. */
 function chosen(branches: readonly JsonObject[], level: number, state: State): JsonObject {
-  const left = maxDepth - level;
-  const ending = branches.filter((each) => fits(each, left, state));
-  const first = ending[0] ?? branches[0] ?? {};
-  if (level < generousDepth && state.nodes < generousNodes) {
-    return ending.find((each) => each['type'] !== 'null') ?? first;
-  }
-  let best = first;
-  for (let depth = 0; depth < left; depth += 1) {
-    const soonest = ending.find((each) => fits(each, depth, state));
-    if (soonest !== undefined) {
-      best = soonest;
-      break;
+  state.budget.takeSteps(branches.length);
+  const limit = maxDepth - level;
+  let best: JsonObject | undefined;
+  let bestDepth = Number.POSITIVE_INFINITY;
+  const generous = isGenerous(level, state);
+  for (const each of branches) {
+    const depth = state.depths.least(each, limit);
+    if (depth > limit) continue;
+    if (generous && each['type'] !== 'null') return each;
+    if (best === undefined || (!generous && depth < bestDepth)) {
+      best = each;
+      bestDepth = depth;
     }
   }
-  return best;
-}
-
-/** Whether some value of at most this depth satisfies the schema. Remembered, as recursive schemas ask again and again. */
-function fits(schema: JsonObject, depth: number, state: State): boolean {
-  if (depth < 0) return false;
-  const known = state.depths.get(schema) ?? { fits: Number.POSITIVE_INFINITY, fails: -1 };
-  if (depth >= known.fits) return true;
-  if (depth <= known.fails) return false;
-  const result = computeFits(schema, depth, state);
-  const updated = state.depths.get(schema) ?? known;
-  state.depths.set(schema, result ? { ...updated, fits: depth } : { ...updated, fails: depth });
-  return result;
-}
-
-function computeFits(schema: JsonObject, depth: number, state: State): boolean {
-  if ('const' in schema || 'enum' in schema) return true;
-  const target = resolveRef(state.root, schema['$ref']);
-  if (target !== undefined && !fits(target, depth - 1, state)) return false;
-  for (const part of schemasOf(schema['allOf'])) if (!fits(part, depth - 1, state)) return false;
-  for (const key of ['anyOf', 'oneOf']) {
-    const branches = schemasOf(schema[key]);
-    if (branches.length > 0 && !branches.some((each) => fits(each, depth - 1, state))) return false;
-  }
-  const properties = asSchema(schema['properties']);
-  for (const key of listOf(schema['required'])) {
-    const property = typeof key === 'string' && Object.hasOwn(properties, key) ? properties[key] : undefined;
-    if (property !== undefined && !fits(asSchema(property), depth - 1, state)) return false;
-  }
-  if (Number(schema['minItems'] ?? 0) > 0 && !fits(asSchema(schema['items']), depth - 1, state)) return false;
-  return schemasOf(schema['prefixItems']).every((each) => fits(each, depth - 1, state));
+  return best ?? branches[0] ?? {};
 }

@@ -1,6 +1,9 @@
 import type { JsonObject } from '../../api/primitives.ts';
+import type { Budget } from './budget.ts';
 
 export const maxMerges = 64;
+/** A longer reference names nothing. */
+const maxRefChars = 2_000;
 
 export function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -21,7 +24,7 @@ export function schemasOf(value: unknown): JsonObject[] {
 export function resolveRef(root: JsonObject, ref: unknown): JsonObject | undefined {
   if (typeof ref !== 'string') return undefined;
   if (ref === '#') return root;
-  if (!ref.startsWith('#/')) return undefined;
+  if (!ref.startsWith('#/') || ref.length > maxRefChars) return undefined;
   let at: unknown = root;
   for (const step of ref.slice(2).split('/').slice(0, maxMerges)) {
     const key = decoded(step).replaceAll('~1', '/').replaceAll('~0', '~');
@@ -40,32 +43,40 @@ function decoded(text: string): string {
   }
 }
 
-/** A schema that asks for what both ask for, as far as one object can say it. */
-export function merged(one: JsonObject, other: JsonObject): JsonObject {
+/**
+ * A schema that asks for what both ask for, as far as one object can say it. Costs a step for each part that is
+ * copied.
+ */
+export function merged(one: JsonObject, other: JsonObject, budget: Budget): JsonObject {
+  budget.takeSteps(budget.keysOf(one).length + budget.keysOf(other).length);
   const result: Record<string, unknown> = { ...one };
-  for (const [key, value] of Object.entries(other)) {
-    result[key] = Object.hasOwn(one, key) ? both(key, one[key], value) : value;
+  for (const key of budget.keysOf(other)) {
+    const value = other[key];
+    result[key] = Object.hasOwn(one, key) ? both(key, one[key], value, budget) : value;
   }
   return result;
 }
 
-function both(key: string, one: unknown, other: unknown): unknown {
+function both(key: string, one: unknown, other: unknown, budget: Budget): unknown {
   switch (key) {
     case 'type':
       return commonTypes(typesOf(one), typesOf(other));
     case 'enum':
-      return common(one, other);
+      return common(listOf(one), listOf(other), budget);
     case 'required':
+      budget.takeSteps(listOf(one).length + listOf(other).length);
       return [...new Set([...listOf(one), ...listOf(other)])];
     case 'properties':
     case '$defs':
     case 'definitions':
-      return mergedMaps(asSchema(one), asSchema(other));
+      return mergedMaps(asSchema(one), asSchema(other), budget);
     case 'items':
-      return isObject(one) && isObject(other) ? merged(one, other) : isObject(one) ? one : other;
+      return isObject(one) && isObject(other) ? merged(one, other, budget) : isObject(one) ? one : other;
     case 'additionalProperties':
-      return one === false || other === false ? false : isObject(one) && isObject(other) ? merged(one, other) : other;
+      if (one === false || other === false) return false;
+      return isObject(one) && isObject(other) ? merged(one, other, budget) : other;
     case 'allOf':
+      budget.takeSteps(listOf(one).length + listOf(other).length);
       return [...listOf(one), ...listOf(other)];
     case 'minimum':
     case 'exclusiveMinimum':
@@ -86,10 +97,12 @@ function both(key: string, one: unknown, other: unknown): unknown {
   }
 }
 
-function mergedMaps(one: JsonObject, other: JsonObject): JsonObject {
+function mergedMaps(one: JsonObject, other: JsonObject, budget: Budget): JsonObject {
+  budget.takeSteps(budget.keysOf(one).length + budget.keysOf(other).length);
   const result: Record<string, unknown> = { ...one };
-  for (const [key, schema] of Object.entries(other)) {
-    result[key] = Object.hasOwn(one, key) ? merged(asSchema(one[key]), asSchema(schema)) : schema;
+  for (const key of budget.keysOf(other)) {
+    const schema = other[key];
+    result[key] = Object.hasOwn(one, key) ? merged(asSchema(one[key]), asSchema(schema), budget) : schema;
   }
   return result;
 }
@@ -98,9 +111,12 @@ export function listOf(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : [];
 }
 
+/** The types that a schema names; there are only seven. */
 export function typesOf(type: unknown): string[] {
   if (typeof type === 'string') return [type];
-  return listOf(type).filter((each): each is string => typeof each === 'string');
+  return listOf(type)
+    .slice(0, maxMerges)
+    .filter((each): each is string => typeof each === 'string');
 }
 
 function commonTypes(one: readonly string[], other: readonly string[]): string[] {
@@ -111,7 +127,13 @@ function commonTypes(one: readonly string[], other: readonly string[]): string[]
   return shared;
 }
 
-function common(one: unknown, other: unknown): unknown[] {
-  const texts = new Set(listOf(other).map((each) => JSON.stringify(each)));
-  return listOf(one).filter((each) => texts.has(JSON.stringify(each)));
+function common(one: readonly unknown[], other: readonly unknown[], budget: Budget): unknown[] {
+  budget.takeSteps(8 * (one.length + other.length));
+  const keyOf = (value: unknown) => {
+    const key = typeof value === 'string' ? `"${value}` : JSON.stringify(value);
+    budget.takeSteps(Math.floor(key.length / 16));
+    return key;
+  };
+  const texts = new Set(other.map(keyOf));
+  return one.filter((each) => texts.has(keyOf(each)));
 }

@@ -1,12 +1,13 @@
 import { ApiError } from '../../errors.ts';
 import type { ModelCall, ModelEnd } from '../../model.ts';
+import { Budget } from './budget.ts';
 import { type Conversation, type Result, readConversation } from './conversation.ts';
 import { type Answer, recall, unknown } from './facts.ts';
 import { callsFor, type FunctionCall } from './functions.ts';
 import { guided, readGuidance } from './guidance.ts';
 import { hintsFrom } from './hints.ts';
 import { exampleOf } from './schema-example.ts';
-import { sentencesOf, shortened, unquoted } from './words.ts';
+import { maxAnalysedChars, sentencesOf, shortened, unquoted } from './words.ts';
 
 /** A part of an answer, in the order in which it is said. `hold` says nothing for so long. */
 export type Line =
@@ -22,8 +23,11 @@ const maxCount = 1_000;
 const maxEchoChars = 200;
 const maxResultChars = 20_000;
 
-/** What the demo says to a call. Pure: the same call has the same script. */
-export function scriptFor(call: ModelCall): Script {
+/**
+ * What the demo says to a call. Pure: the same call has the same script. Throws `invalid_request` for a schema that is
+ * more work than the budget allows.
+ */
+export function scriptFor(call: ModelCall, budget: Budget = new Budget()): Script {
   const conversation = readConversation(call);
   const command = /^demo:\s*(fail midway|fail|refuse|filter|empty|slow)\s*[.!]?$/i.exec(conversation.prompt)?.[1];
   if (command !== undefined) return scripted(command.toLowerCase());
@@ -32,7 +36,7 @@ export function scriptFor(call: ModelCall): Script {
   const asked = rest === '' ? conversation : { ...conversation, prompt: rest };
   const thinks = think !== null || ['high', 'xhigh', 'max'].includes(call.reasoningEffort ?? '');
   const thoughts: Line[] = thinks ? [{ type: 'reasoning', text: thoughtsOn(asked) }] : [];
-  return { lines: [...thoughts, ...answerTo(call, asked)], end: stop };
+  return { lines: [...thoughts, ...answerTo(call, asked, budget)], end: stop };
 }
 
 function scripted(command: string): Script {
@@ -68,25 +72,22 @@ function thoughtsOn(conversation: Conversation): string {
   return `The user says: "${said}" I look for a function, then for a fact that I was told, then I answer.`;
 }
 
-function answerTo(call: ModelCall, conversation: Conversation): Line[] {
-  const calls = call.toolChoice === 'auto' && knows(conversation) ? [] : callsFor(call, conversation);
+function answerTo(call: ModelCall, conversation: Conversation, budget: Budget): Line[] {
+  const known = recall(conversation);
+  // What was told is recalled without the help of a function.
+  const knows = known !== undefined && known.brief !== unknown;
+  const calls = call.toolChoice === 'auto' && knows ? [] : callsFor(call, conversation, budget);
   if (calls.length > 0) return withIds(calls, conversation);
-  const answer = spokenAnswer(call, conversation);
   const format = call.format;
   if (format?.type === 'json_schema') {
-    const known = recall(conversation)?.text ?? '';
-    const words = [conversation.prompt, known, ...conversation.results.map((result) => result.text)].join('\n');
-    const value = exampleOf(format.schema, { hints: hintsFrom(words), optional: 'all' });
+    const texts = [conversation.prompt, known?.text ?? '', ...conversation.results.map((result) => result.text)];
+    const words = texts.map((text) => text.slice(0, maxAnalysedChars)).join('\n');
+    const value = exampleOf(format.schema, { hints: hintsFrom(words, budget), optional: 'all' }, budget);
     return [{ type: 'text', text: JSON.stringify(value) }];
   }
+  const answer = spokenAnswer(call, conversation, known);
   if (format?.type === 'json_object') return [{ type: 'text', text: JSON.stringify({ answer: answer.text }) }];
   return [{ type: 'text', text: guided(answer, readGuidance(conversation.guidance, conversation.prompt)) }];
-}
-
-/** What was told is recalled without the help of a function. */
-function knows(conversation: Conversation): boolean {
-  const known = recall(conversation);
-  return known !== undefined && known.brief !== unknown;
 }
 
 /** Call ids count the calls of the conversation, so that they are the same every time and never meet twice in it. */
@@ -99,14 +100,14 @@ function withIds(calls: readonly FunctionCall[], conversation: Conversation): Li
   });
 }
 
-function spokenAnswer(call: ModelCall, conversation: Conversation): Answer {
+function spokenAnswer(call: ModelCall, conversation: Conversation, known: Answer | undefined): Answer {
   const { prompt, results } = conversation;
   if (results.length > 0) return resultsAnswer(results);
   const said = repeated(prompt) ?? counted(prompt) ?? aboutInstructions(conversation);
   if (said !== undefined) return { text: said, brief: said };
   const images = imagesAnswer(conversation);
   if (images !== undefined) return { text: images, brief: images };
-  return recall(conversation) ?? introduction(call, conversation);
+  return known ?? introduction(call, conversation);
 }
 
 function resultsAnswer(results: readonly Result[]): Answer {
@@ -125,7 +126,8 @@ const sayLater =
 
 /** What `Say hello`, `Repeat after me: …` and `Say exactly: …` ask to be said, verbatim, without marks around the whole. */
 function repeated(prompt: string): string | undefined {
-  const found = sayForm.exec(prompt) ?? sayLater.exec(prompt.slice(0, 2_000));
+  const beginning = prompt.slice(0, 2_000);
+  const found = sayForm.exec(beginning) ?? sayLater.exec(beginning);
   return found === null ? undefined : unquoted(prompt.slice(found.index + found[0].length));
 }
 
@@ -167,17 +169,29 @@ function describeImage(url: string): string {
   if (data === null) return shortened(url, 2_000);
   const payload = url.slice(data[0].length);
   const encoded = /;base64$/i.test(data[2] ?? '');
-  const bytes = encoded
-    ? Buffer.byteLength(payload, 'base64')
-    : Buffer.byteLength(payload.replace(/%[0-9a-f]{2}/gi, '.'));
+  const bytes = Buffer.byteLength(payload, encoded ? 'base64' : 'utf8') - (encoded ? 0 : 2 * escapesIn(payload));
   return `${data[1] || 'text/plain'}, ${bytes} bytes`;
+}
+
+/** How many bytes are written as `%20`. */
+function escapesIn(payload: string): number {
+  let count = 0;
+  for (let at = 0; at < payload.length; at += 1) {
+    if (payload.charCodeAt(at) !== 37) continue;
+    if (isHex(payload.charCodeAt(at + 1)) && isHex(payload.charCodeAt(at + 2))) count += 1;
+  }
+  return count;
+}
+
+function isHex(code: number): boolean {
+  return (code >= 48 && code <= 57) || (code >= 65 && code <= 70) || (code >= 97 && code <= 102);
 }
 
 function introduction(call: ModelCall, { prompt, messageCount }: Conversation): Answer {
   if (messageCount === 0) return { text: 'There is no message to answer yet.', brief: 'Nothing' };
   const echo = prompt === '' ? 'Your message has no text.' : `You said: "${shortened(prompt, maxEchoChars)}".`;
   const place = `This is message ${messageCount} of our conversation.`;
-  const brief = /[\p{L}\p{N}]+/u.exec(prompt)?.[0] ?? 'Nothing';
+  const brief = /[\p{L}\p{N}]+/u.exec(prompt.slice(0, maxAnalysedChars))?.[0] ?? 'Nothing';
   if (call.verbosity === 'low') return { text: `${echo} ${place}`, brief };
   const more =
     'I answer from a script: I repeat, I count, I recall what I was told, and I call the functions I am given.';

@@ -33,29 +33,39 @@ export function contentStems(text: string): Set<string> {
   return new Set([...stems(text)].filter((each) => !stoppedStems.has(each)));
 }
 
-/** Sentences and lines, and clauses that begin a new statement with `and my …`, `and I …`. At most 500. */
+/**
+ * Sentences and lines, and clauses that begin a new statement with `and my …`, `and I …`. At most 500. Blanks within
+ * them are single ones.
+ */
 export function sentencesOf(text: string): string[] {
   return text
     .slice(0, maxAnalysedChars)
     .split(/(?<=[.!?])\s+|\n+|,? (?:and|but) (?=(?:my|i|i'm|i’m|the|remember)\b)/i, 500)
-    .map((each) => each.trim())
+    .map((each) => each.replace(/\s+/g, ' ').trim())
     .filter((each) => each !== '');
 }
 
 /** Without the marks that enclose or end it. */
 export function bare(text: string): string {
-  const trimmed = text
-    .trim()
-    .replace(/[.!?,;]+$/, '')
-    .trim();
-  return unquoted(trimmed);
+  const trimmed = text.trim();
+  let end = trimmed.length;
+  while (end > 0 && '.!?,;'.includes(trimmed.charAt(end - 1))) end -= 1;
+  return unquoted(trimmed.slice(0, end).trim());
 }
+
+const closingMarks = new Map([
+  ['"', '"'],
+  ['“', '”'],
+  ["'", "'"],
+  ['‘', '’'],
+  ['`', '`'],
+]);
 
 /** Without a pair of quotation marks around the whole of it. */
 export function unquoted(text: string): string {
-  const quoted = /^(?:"([^"]*)"|“([^”]*)”|'([^']*)'|‘([^']*)'|`([^`]*)`)$/.exec(text);
-  if (quoted === null) return text;
-  return quoted.slice(1).find((each) => each !== undefined) ?? text;
+  const closing = closingMarks.get(text.charAt(0));
+  const encloses = closing !== undefined && text.length > 1 && text.indexOf(closing, 1) === text.length - 1;
+  return encloses ? text.slice(1, -1) : text;
 }
 
 /** At most `maxChars` characters, a cut one marked with an ellipsis; never half a surrogate pair. */

@@ -1,5 +1,5 @@
 import type { EntryPlace } from '../../store.ts';
-import { StoreUnavailable } from '../../store.ts';
+import { StoreUnavailable, TooLargeForStore } from '../../store.ts';
 import { indexOf } from '../entry-items.ts';
 import type { EntryRow, IndexedItem, Lease, Order, Stretch, ThreadRow, WriteRows } from '../rows.ts';
 
@@ -243,6 +243,9 @@ export class MemoryRows implements WriteRows {
    */
   #makeRoom(threads: number, bytes: number, own: Tree | undefined): void {
     if (threads === 0 && bytes <= 0) return;
+    if (bytes + (own?.bytes ?? 0) > this.#limits.maxBytes) {
+      throw new TooLargeForStore('The in-memory store could not hold this even if it held nothing else');
+    }
     let threadsOver = this.#threads + threads - this.#limits.maxThreads;
     let bytesOver = this.#bytes + bytes - this.#limits.maxBytes;
     const victims: Tree[] = [];

@@ -4,6 +4,7 @@ import type { Synchronous } from './connection.ts';
 import { isBusy, unavailableReason } from './failures.ts';
 import type { Answer, Outcome, Submission, WriterOperation } from './messages.ts';
 import { SqliteRows } from './rows.ts';
+import { schemaVersion } from './schema.ts';
 
 /** A lost lease costs work at most, never data: it need not wait for the disk. */
 const leaseKinds: ReadonlySet<WriterOperation['kind']> = new Set([
@@ -18,6 +19,8 @@ export class GroupCommit {
   readonly #database: DatabaseSync;
   readonly #synchronous: Synchronous;
   readonly #rows: SqliteRows;
+  /** A change did not get to the disk, and none has since. */
+  #isInDoubt = false;
 
   constructor(database: DatabaseSync, synchronous: Synchronous) {
     this.#database = database;
@@ -40,14 +43,18 @@ export class GroupCommit {
   #together(group: readonly Submission[]): Answer[] {
     try {
       this.#database.exec('BEGIN IMMEDIATE');
+      // Not every operation writes. This one does, and changes nothing.
+      if (this.#isInDoubt) this.#database.exec(`PRAGMA user_version = ${schemaVersion}`);
       const answers = group.map(({ number, operation }): Answer => {
         const result = operation.kind === 'ping' ? undefined : applyWrite(this.#rows, operation);
         return { number, outcome: { kind: 'done', result } };
       });
       this.#database.exec('COMMIT');
+      this.#isInDoubt = false;
       return answers;
     } catch (error) {
       this.#rollBack();
+      if (unavailableReason(error) !== undefined && !isBusy(error)) this.#isInDoubt = true;
       // Whoever holds the lock would keep each of them waiting as long again.
       if (group.length === 1 || isBusy(error)) return group.map(({ number }) => ({ number, outcome: failure(error) }));
       return group.flatMap((submission) => this.#together([submission]));

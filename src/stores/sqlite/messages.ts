@@ -1,7 +1,11 @@
 import type { WriteOperation, WriteResult } from '../writing.ts';
+import type { WriterSetup } from './connection.ts';
+import type { FileIdentity } from './file-identity.ts';
 
 /** What the main thread and the writer's thread say to each other. */
-/** `ping` changes nothing, but has to get the lock that a change needs. */
+export type WriterData = WriterSetup & { readonly file: FileIdentity };
+
+/** `ping` changes no data, but has to get the lock that a change needs, and room on the disk after that was missing. */
 export type WriterOperation = WriteOperation | { readonly kind: 'ping' };
 
 export type Submission = { readonly number: number; readonly operation: WriterOperation };

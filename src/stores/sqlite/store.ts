@@ -10,6 +10,7 @@ import type { WriteOperation, WriteResults } from '../writing.ts';
 import type { Synchronous } from './connection.ts';
 import { openForReading } from './connection.ts';
 import { asUnavailable } from './failures.ts';
+import { type FileIdentity, identityOf } from './file-identity.ts';
 import { SqliteReadRows } from './rows.ts';
 import { UnusableDatabase } from './schema.ts';
 import { WriteQueue } from './write-queue.ts';
@@ -35,9 +36,9 @@ export async function createSqliteStore(options: SqliteStoreOptions): Promise<St
     throw new UnusableDatabase('The SQLite store needs a file; for a store in memory choose the type `in-memory`');
   }
   const path = resolve(options.path);
-  createFile(path);
+  const file = createFile(path);
   const { synchronous, busyTimeoutMs = 5_000 } = options;
-  const setup = { path, synchronous, busyTimeoutMs };
+  const setup = { path, synchronous, busyTimeoutMs, file };
   const queue = new WriteQueue(setup, queueLimits);
   // The writer migrates before it answers: whoever reads afterwards finds the tables.
   await queue.submit({ kind: 'ping' });
@@ -45,13 +46,18 @@ export async function createSqliteStore(options: SqliteStoreOptions): Promise<St
 }
 
 /** Conversations are nobody else's business on this machine. SQLite gives its other files the mode of the first. */
-function createFile(path: string): void {
+function createFile(path: string): FileIdentity {
   try {
     // One folder at most: a whole tree is more likely a slip of the pen. (Node also never returns from a recursive mkdir
     // below /proc.)
     const folder = dirname(path);
     if (!existsSync(folder)) mkdirSync(folder);
-    closeSync(openSync(path, 'a', 0o600));
+    const descriptor = openSync(path, 'a', 0o600);
+    try {
+      return identityOf(descriptor);
+    } finally {
+      closeSync(descriptor);
+    }
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new StoreUnavailable(`The SQLite database can't be created: ${reason}`, { cause });
@@ -63,6 +69,7 @@ class SqliteBackend implements Backend {
   readonly #reader: DatabaseSync;
   readonly #rows: ReadRows;
   readonly #queue: WriteQueue;
+  #ping: Promise<void> | undefined;
 
   constructor(reader: DatabaseSync, queue: WriteQueue, now: () => number) {
     this.#reader = reader;
@@ -93,7 +100,15 @@ class SqliteBackend implements Backend {
     return () => undefined;
   }
 
-  async ping(): Promise<void> {
+  /** Whoever asks while the writer waits for a lock is told what it finds: questions don't pile up behind it. */
+  ping(): Promise<void> {
+    this.#ping ??= this.#probe().finally(() => {
+      this.#ping = undefined;
+    });
+    return this.#ping;
+  }
+
+  async #probe(): Promise<void> {
     await this.read((rows) => rows.thread('', ''));
     await this.#queue.submit({ kind: 'ping' });
   }

@@ -1,8 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { StoreUnavailable } from '../../store.ts';
 import type { WriteResult } from '../writing.ts';
-import type { WriterSetup } from './connection.ts';
-import type { Answer, FromWriter, Submission, ToWriter, WriterOperation } from './messages.ts';
+import type { Answer, FromWriter, Submission, ToWriter, WriterData, WriterOperation } from './messages.ts';
 import { UnusableDatabase } from './schema.ts';
 
 export type QueueLimits = { readonly maxOperations: number; readonly maxBytes: number };
@@ -17,7 +16,7 @@ const writerUrl = new URL(import.meta.url.endsWith('.ts') ? './writer.ts' : './w
 
 /** The main thread's end of the writer: bounded, one message per turn of the event loop, a new thread where one died. */
 export class WriteQueue {
-  readonly #setup: WriterSetup;
+  readonly #setup: WriterData;
   readonly #limits: QueueLimits;
   readonly #pending = new Map<number, Pending>();
   #outbox: Submission[] = [];
@@ -27,7 +26,7 @@ export class WriteQueue {
   #bytes = 0;
   #closed: Promise<void> | undefined;
 
-  constructor(setup: WriterSetup, limits: QueueLimits) {
+  constructor(setup: WriterData, limits: QueueLimits) {
     this.#setup = setup;
     this.#limits = limits;
   }

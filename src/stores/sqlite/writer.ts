@@ -1,10 +1,10 @@
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import type { WriterSetup } from './connection.ts';
 import { openForWriting } from './connection.ts';
 import { Eraser } from './eraser.ts';
 import { unavailableReason } from './failures.ts';
+import { goneMessage, isInPlace } from './file-identity.ts';
 import { GroupCommit } from './group-commit.ts';
-import type { FromWriter, Submission, ToWriter } from './messages.ts';
+import type { Answer, FromWriter, Submission, ToWriter, WriterData } from './messages.ts';
 
 /**
  * The writer's thread: a slow disk or a lock held by another process keeps this thread waiting, not the server. What
@@ -21,8 +21,14 @@ function say(message: FromWriter): void {
   port?.postMessage(message);
 }
 
-function open(setup: WriterSetup): ReturnType<typeof openForWriting> | undefined {
+function open(setup: WriterData): ReturnType<typeof openForWriting> | undefined {
   try {
+    // Opening would make a new file, which nobody reads.
+    if (!isInPlace(setup.path, setup.file)) {
+      say({ kind: 'unavailable', message: goneMessage(setup.path) });
+      port?.close();
+      return undefined;
+    }
     return openForWriting(setup);
   } catch (error) {
     const reason = unavailableReason(error);
@@ -34,7 +40,11 @@ function open(setup: WriterSetup): ReturnType<typeof openForWriting> | undefined
   }
 }
 
-const setup = workerData as WriterSetup;
+function refuse(group: readonly Submission[], message: string): Answer[] {
+  return group.map(({ number }) => ({ number, outcome: { kind: 'unavailable', message } }));
+}
+
+const setup = workerData as WriterData;
 const database = open(setup);
 if (database !== undefined) {
   const groups = new GroupCommit(database, setup.synchronous);
@@ -54,7 +64,8 @@ if (database !== undefined) {
         take(next.message as ToWriter);
       }
       const group = queue.splice(0, maxGroupOperations);
-      say({ kind: 'answers', answers: groups.commit(group) });
+      const isThere = isInPlace(setup.path, setup.file);
+      say({ kind: 'answers', answers: isThere ? groups.commit(group) : refuse(group, goneMessage(setup.path)) });
       for (const { operation } of group) eraser.note(operation);
       eraser.eraseIfDue();
     }

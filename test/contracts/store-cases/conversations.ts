@@ -3,6 +3,7 @@ import {
   conversationContextIds,
   conversationIds,
   conversationTurn,
+  findItem,
   headOfConversation,
   items,
   makeConversation,
@@ -41,7 +42,7 @@ export const conversationCases: readonly StoreCase[] = [
       await makeConversation(store, tenant, 'conv', ['a']);
       await expect(makeConversation(store, tenant, 'conv', ['b'])).rejects.toThrow();
       expect(await conversationIds(store, tenant, 'conv')).toEqual(['a']);
-      expect(await store.findItem(tenant, 'b')).toBeUndefined();
+      expect(await findItem(store, tenant, 'b')).toBeUndefined();
     },
   },
   {
@@ -90,7 +91,7 @@ export const conversationCases: readonly StoreCase[] = [
     title: 'items for a conversation that does not exist go nowhere',
     async run({ store, tenant }) {
       expect(await store.appendItems(tenant, 'gone', items(message('a')))).toEqual({ outcome: 'missing' });
-      expect(await store.findItem(tenant, 'a')).toBeUndefined();
+      expect(await findItem(store, tenant, 'a')).toBeUndefined();
       expect(await store.getConversation(tenant, 'gone')).toBeUndefined();
     },
   },
@@ -126,7 +127,7 @@ export const conversationCases: readonly StoreCase[] = [
       await makeConversation(store, tenant, 'conv');
       const base = await headOfConversation(store, tenant, 'conv');
       await store.appendTurn(tenant, conversationTurn('r1', base, { kind: 'chain', conversationId: undefined }));
-      const { threadId } = (await store.findItem(tenant, 'in-r1'))?.place ?? { threadId: '' };
+      const { threadId } = (await findItem(store, tenant, 'in-r1'))?.place ?? { threadId: '' };
       for (const id of ['r1', threadId]) {
         expect(await store.getConversation(tenant, id)).toBeUndefined();
         expect(await store.updateConversation(tenant, id, {})).toBeUndefined();
@@ -155,7 +156,7 @@ export const conversationCases: readonly StoreCase[] = [
       expect(await conversationIds(store, tenant, 'conv')).toEqual(['a', 'b']);
       for (const id of ['r1', 'r2', 'r3']) {
         expect(await store.getResponse(tenant, id)).toBeUndefined();
-        expect(await store.findItem(tenant, `in-${id}`)).toBeUndefined();
+        expect(await findItem(store, tenant, `in-${id}`)).toBeUndefined();
       }
     },
   },

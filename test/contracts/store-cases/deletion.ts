@@ -4,6 +4,7 @@ import {
   conversationContextIds,
   conversationIds,
   conversationTurn,
+  findItem,
   follow,
   headOfConversation,
   headOfResponse,
@@ -29,7 +30,7 @@ export const deletionCases: readonly StoreCase[] = [
       expect(await store.deleteResponse(tenant, 'r2')).toBe(false);
       expect(await store.getResponse(tenant, 'r2')).toBeUndefined();
       expect(await store.readContext(tenant, { kind: 'response', id: 'r2' }, 9_999)).toBe('missing');
-      for (const id of ['in-r2', 'out-r2']) expect(await store.findItem(tenant, id)).toBeUndefined();
+      for (const id of ['in-r2', 'out-r2']) expect(await findItem(store, tenant, id)).toBeUndefined();
       expect(await follow(store, tenant, 'r4', 'r3')).toMatchObject({ position: 3 });
       expect(await responseContextIds(store, tenant, 'r4')).toEqual([
         ...['in-r1', 'out-r1', 'in-r3', 'out-r3'],
@@ -66,7 +67,7 @@ export const deletionCases: readonly StoreCase[] = [
       expect(await store.getResponse(tenant, 'r1')).toBeUndefined();
       expect(await store.deleteResponse(tenant, 'r1')).toBe(false);
       expect(await conversationIds(store, tenant, 'conv')).toEqual(['a', 'in-r1', 'out-r1']);
-      expect((await store.findItem(tenant, 'out-r1'))?.place).toEqual({ threadId: 'conv', position: 1 });
+      expect((await findItem(store, tenant, 'out-r1'))?.place).toEqual({ threadId: 'conv', position: 1 });
       const context = await contextOf(store, tenant, { kind: 'conversation', id: 'conv' });
       expect(context.entries.map(({ isTurn }) => isTurn)).toEqual([false, true]);
       const base = await headOfConversation(store, tenant, 'conv');
@@ -81,7 +82,7 @@ export const deletionCases: readonly StoreCase[] = [
       const base = await headOfConversation(store, tenant, 'conv');
       await store.appendTurn(tenant, record('r1', base, { conversationId: 'conv' }));
       expect(await store.deleteResponse(tenant, 'r1')).toBe(true);
-      expect(await store.findItem(tenant, 'in-r1')).toBeUndefined();
+      expect(await findItem(store, tenant, 'in-r1')).toBeUndefined();
       expect(await store.getResponse(tenant, 'r1')).toBeUndefined();
       expect(await conversationIds(store, tenant, 'conv')).toEqual(['a']);
     },
@@ -114,7 +115,7 @@ export const deletionCases: readonly StoreCase[] = [
       expect(await inputIds(store, tenant, 'r2')).toEqual(['b', 'in-r2']);
       for (const id of ['a', 'out-r1']) {
         expect(await store.getItem(tenant, 'conv', id)).toBeUndefined();
-        expect(await store.findItem(tenant, id)).toBeUndefined();
+        expect(await findItem(store, tenant, id)).toBeUndefined();
         expect(await store.deleteItem(tenant, 'conv', id)).toBe('missing');
       }
     },
@@ -186,10 +187,10 @@ export const deletionCases: readonly StoreCase[] = [
       expect(await store.getConversation(tenant, 'conv')).toBeUndefined();
       for (const id of ['r1', 'failed', 'cancelled']) {
         expect(await store.getResponse(tenant, id)).toBeUndefined();
-        expect(await store.findItem(tenant, `in-${id}`)).toBeUndefined();
+        expect(await findItem(store, tenant, `in-${id}`)).toBeUndefined();
         expect(await store.deleteResponse(tenant, id)).toBe(false);
       }
-      expect(await store.findItem(tenant, 'a')).toBeUndefined();
+      expect(await findItem(store, tenant, 'a')).toBeUndefined();
       expect(await store.readContext(tenant, { kind: 'conversation', id: 'conv' }, 9_999)).toBe('missing');
     },
   },
@@ -207,7 +208,7 @@ export const deletionCases: readonly StoreCase[] = [
       await follow(store, tenant, 'g2', 'f1');
       expect(await responseContextIds(store, tenant, 'g2')).toEqual(['in-f1', 'out-f1', 'in-g2', 'out-g2']);
       for (const id of ['f1', 'f2', 'f3', 'g2']) expect(await store.deleteResponse(tenant, id)).toBe(true);
-      expect(await store.findItem(tenant, 'in-f1')).toBeUndefined();
+      expect(await findItem(store, tenant, 'in-f1')).toBeUndefined();
     },
   },
   {
@@ -220,7 +221,7 @@ export const deletionCases: readonly StoreCase[] = [
       expect(await store.appendTurn(tenant, conversationTurn('r1', base, { holder: 'run' }))).toBe('lost');
       expect(await store.renewLease(tenant, 'conv', 'run', 1_000)).toBe(false);
       expect(await store.getResponse(tenant, 'r1')).toBeUndefined();
-      expect(await store.findItem(tenant, 'in-r1')).toBeUndefined();
+      expect(await findItem(store, tenant, 'in-r1')).toBeUndefined();
     },
   },
 ];

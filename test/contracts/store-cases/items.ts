@@ -4,6 +4,7 @@ import {
   conversationContextIds,
   conversationIds,
   conversationTurn,
+  findItem,
   follow,
   headOfConversation,
   idsOf,
@@ -28,7 +29,7 @@ export const itemCases: readonly StoreCase[] = [
       const given = message('a', 'Tea?');
       await store.createConversation(tenant, { id: 'conv', metadata: {}, createdAt: 1, entry: items(given) });
       expect(await store.getItem(tenant, 'conv', 'a')).toEqual(JSON.parse(given.json));
-      expect((await store.findItem(tenant, 'a'))?.item).toEqual(JSON.parse(given.json));
+      expect((await findItem(store, tenant, 'a'))?.item).toEqual(JSON.parse(given.json));
       expect(await store.getItem(tenant, 'conv', 'b')).toBeUndefined();
       expect(await store.getItem(tenant, 'gone', 'a')).toBeUndefined();
     },
@@ -56,7 +57,7 @@ export const itemCases: readonly StoreCase[] = [
         expect(outcome).toEqual({ outcome: 'duplicate', itemId });
       }
       expect(await conversationIds(store, tenant, 'conv')).toEqual(['a', 'in-r1', 'out-r1']);
-      expect(await store.findItem(tenant, 'new-a')).toBeUndefined();
+      expect(await findItem(store, tenant, 'new-a')).toBeUndefined();
     },
   },
   {
@@ -113,13 +114,13 @@ export const itemCases: readonly StoreCase[] = [
       await makeConversation(store, tenant, 'one', ['same']);
       await store.appendTurn(tenant, turn('r1', undefined, { input: [message('same', 'of r1')] }));
       await makeConversation(store, tenant, 'two', ['same']);
-      expect((await store.findItem(tenant, 'same'))?.place).toEqual({ threadId: 'two', position: 0 });
+      expect((await findItem(store, tenant, 'same'))?.place).toEqual({ threadId: 'two', position: 0 });
       await store.deleteItem(tenant, 'two', 'same');
-      expect((await store.findItem(tenant, 'same'))?.item).toMatchObject({ content: [{ text: 'of r1' }] });
+      expect((await findItem(store, tenant, 'same'))?.item).toMatchObject({ content: [{ text: 'of r1' }] });
       await store.deleteResponse(tenant, 'r1');
-      expect((await store.findItem(tenant, 'same'))?.place.threadId).toBe('one');
+      expect((await findItem(store, tenant, 'same'))?.place.threadId).toBe('one');
       await store.deleteConversation(tenant, 'one');
-      expect(await store.findItem(tenant, 'same')).toBeUndefined();
+      expect(await findItem(store, tenant, 'same')).toBeUndefined();
     },
   },
   {
@@ -190,7 +191,7 @@ export const itemCases: readonly StoreCase[] = [
       await store.appendItems(tenant, 'middle', items(reference('out-r1', place)));
       await makeConversation(store, tenant, 'far');
       await store.appendItems(tenant, 'far', items(reference('out-r1', { threadId: 'middle', position: 0 })));
-      expect((await store.findItem(tenant, 'out-r1'))?.place).toEqual(place);
+      expect((await findItem(store, tenant, 'out-r1'))?.place).toEqual(place);
       await store.deleteConversation(tenant, 'middle');
       expect(await conversationIds(store, tenant, 'far')).toEqual(['out-r1']);
       await store.deleteResponse(tenant, 'r1');

@@ -2,6 +2,7 @@ import { expect } from 'vitest';
 import {
   conversationIds,
   conversationTurn,
+  findItem,
   follow,
   headOfConversation,
   headOfResponse,
@@ -42,7 +43,7 @@ export const raceCases: readonly StoreCase[] = [
       for (const [index, id] of racers.entries()) {
         const isWinner = outcomes[index] === 'appended';
         expect((await store.getResponse(tenant, id)) !== undefined).toBe(isWinner);
-        expect((await store.findItem(tenant, `in-${id}`)) !== undefined).toBe(isWinner);
+        expect((await findItem(store, tenant, `in-${id}`)) !== undefined).toBe(isWinner);
       }
       const winner = racers[outcomes.indexOf('appended')];
       expect(await conversationIds(store, tenant, 'conv')).toEqual(['a', `in-${winner}`, `out-${winner}`]);
@@ -106,7 +107,7 @@ export const raceCases: readonly StoreCase[] = [
           store.deleteConversation(tenant, `conv-${id}`),
         ]);
         expect(await store.getResponse(tenant, id)).toBeUndefined();
-        expect(await store.findItem(tenant, `in-${id}`)).toBeUndefined();
+        expect(await findItem(store, tenant, `in-${id}`)).toBeUndefined();
       }
     },
   },

@@ -4,6 +4,7 @@ import type { EncodedItem } from '../../../src/store.ts';
 import {
   conversationIds,
   conversationTurn,
+  findItem,
   headOfConversation,
   idsOf,
   inputIds,
@@ -77,7 +78,7 @@ export const stringCases: readonly StoreCase[] = [
       expect(await conversationIds(store, tenant, 'conv')).toEqual(oddStrings);
       for (const [index, id] of oddStrings.entries()) {
         expect((await store.getItem(tenant, 'conv', id))?.id).toBe(id);
-        expect((await store.findItem(tenant, id))?.place).toEqual({ threadId: 'conv', position: index });
+        expect((await findItem(store, tenant, id))?.place).toEqual({ threadId: 'conv', position: index });
         expect(await responseContextIds(store, tenant, id)).toEqual([`in-${id}`, `out-${id}`]);
         const view = { kind: 'conversation', id: 'conv' } as const;
         const next = await page(store, tenant, view, { limit: 1, order: 'asc', after: id });
@@ -153,7 +154,7 @@ export const stringCases: readonly StoreCase[] = [
       expect(await inputIds(store, tenant, odd)).toHaveLength(2);
       expect(await store.deleteItem(tenant, odd, odd)).toBe('deleted');
       expect(await store.deleteItem(tenant, odd, `in-${odd}`)).toBe('deleted');
-      expect(await store.findItem(tenant, odd)).toBeUndefined();
+      expect(await findItem(store, tenant, odd)).toBeUndefined();
       expect(await store.deleteConversation(tenant, odd)).toBe(true);
     },
   },

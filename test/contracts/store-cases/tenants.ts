@@ -3,6 +3,7 @@ import type { Store } from '../../../src/store.ts';
 import {
   conversationIds,
   conversationTurn,
+  findItem,
   follow,
   headOfConversation,
   inputIds,
@@ -25,7 +26,7 @@ async function everything(store: Store, tenant: string): Promise<unknown> {
     record: await store.getResponse(tenant, 'r3'),
     context: await responseContextIds(store, tenant, 'r2'),
     input: await inputIds(store, tenant, 'r1'),
-    found: await store.findItem(tenant, 'a'),
+    found: await findItem(store, tenant, 'a'),
   };
 }
 
@@ -49,7 +50,7 @@ export const tenantCases: readonly StoreCase[] = [
         expect(await store.readContext(other, { kind: 'response', id }, 9_999)).toBe('missing');
         const view = { kind: 'input_of', responseId: id } as const;
         expect(await store.listItems(other, view, { limit: 9, order: 'asc' })).toBe('missing');
-        expect(await store.findItem(other, `in-${id}`)).toBeUndefined();
+        expect(await findItem(store, other, `in-${id}`)).toBeUndefined();
       }
       expect(await store.readContext(other, { kind: 'conversation', id: 'conv' }, 9_999)).toBe('missing');
       const view = { kind: 'conversation', id: 'conv' } as const;
@@ -105,7 +106,7 @@ export const tenantCases: readonly StoreCase[] = [
       await fill(store, other);
       const before = await everything(store, tenant);
       await makeConversation(store, other, 'later', ['a']);
-      expect((await store.findItem(other, 'a'))?.place.threadId).toBe('later');
+      expect((await findItem(store, other, 'a'))?.place.threadId).toBe('later');
       expect(await everything(store, tenant)).toEqual(before);
       for (const id of ['r1', 'r2', 'r3']) expect(await store.deleteResponse(other, id)).toBe(true);
       expect(await store.deleteItem(other, 'conv', 'a')).toBe('deleted');

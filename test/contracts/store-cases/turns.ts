@@ -5,6 +5,7 @@ import {
   conversationContextIds,
   conversationIds,
   conversationTurn,
+  findItem,
   follow,
   headOfConversation,
   headOfResponse,
@@ -180,7 +181,7 @@ export const turnCases: readonly StoreCase[] = [
       expect(await store.appendTurn(tenant, record('r1', base, { conversationId: 'conv' }))).toBe('lost');
       expect(await store.appendTurn(tenant, record('r2', undefined, { conversationId: 'conv' }))).toBe('lost');
       expect(await store.getResponse(tenant, 'r1')).toBeUndefined();
-      expect(await store.findItem(tenant, 'in-r2')).toBeUndefined();
+      expect(await findItem(store, tenant, 'in-r2')).toBeUndefined();
     },
   },
   {
@@ -191,7 +192,7 @@ export const turnCases: readonly StoreCase[] = [
       await store.appendTurn(tenant, turn('r1', undefined, { input: [...input, big] }));
       const ids = [...input.map(({ id }) => id), 'big', 'out-r1'];
       expect(await responseContextIds(store, tenant, 'r1')).toEqual(ids);
-      expect((await store.findItem(tenant, 'big'))?.item).toEqual(JSON.parse(big.json));
+      expect((await findItem(store, tenant, 'big'))?.item).toEqual(JSON.parse(big.json));
     },
   },
 ];
