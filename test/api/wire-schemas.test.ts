@@ -95,7 +95,7 @@ describe('checkError', () => {
   it('takes errors that are right', () => {
     checkError(404, body);
     checkError(502, serverError);
-    checkError(429, { error: { ...body.error, type: 'too_many_requests' } });
+    checkError(429, { error: { ...body.error, type: 'requests' } });
     checkError(400, { error: { ...body.error, code: 'invalid_json', message: '"undefined" is not JSON' } });
   });
 

@@ -60,7 +60,10 @@ async function fill(): Promise<void> {
   await store.createConversation('tenant', { id: 'c', metadata: {}, createdAt: 1 });
   // What is the same as before is not written.
   let count = 1_000;
-  const change = () => store.updateConversation('tenant', 'c', { count: String((count += 1)) });
+  const change = () => {
+    count += 1;
+    return store.updateConversation('tenant', 'c', { count: String(count) });
+  };
   const attempt = (name: string, done: Promise<unknown>) =>
     done.then(
       () => `${name} done`,

@@ -2,6 +2,8 @@ import type { JsonObject } from '../../api/primitives.ts';
 import type { Budget } from './budget.ts';
 
 export const maxMerges = 64;
+/** What a merge costs besides its parts. */
+const stepsPerMerge = 4;
 /** A longer reference names nothing. */
 const maxRefChars = 2_000;
 
@@ -48,7 +50,7 @@ function decoded(text: string): string {
  * copied.
  */
 export function merged(one: JsonObject, other: JsonObject, budget: Budget): JsonObject {
-  budget.takeSteps(budget.keysOf(one).length + budget.keysOf(other).length);
+  budget.takeSteps(stepsPerMerge + budget.keysOf(one).length + budget.keysOf(other).length);
   const result: Record<string, unknown> = { ...one };
   for (const key of budget.keysOf(other)) {
     const value = other[key];
