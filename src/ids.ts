@@ -10,6 +10,8 @@ const poolBytes = 4096;
 const randomPerId = 18;
 let pool = Buffer.alloc(0);
 let used = 0;
+let mintedAtMs = 0;
+let timeText = '';
 
 /**
  * An unguessable id: prefix, 12 hex digits of the time in ms, 36 of randomness (144 bits). The time comes first so
@@ -22,7 +24,12 @@ export const mintId: MintId = (prefix) => {
   }
   const random = pool.toString('hex', used, used + randomPerId);
   used += randomPerId;
-  return `${prefix}_${Date.now().toString(16).padStart(12, '0')}${random}`;
+  const nowMs = Date.now();
+  if (nowMs !== mintedAtMs) {
+    mintedAtMs = nowMs;
+    timeText = nowMs.toString(16).padStart(12, '0');
+  }
+  return `${prefix}_${timeText}${random}`;
 };
 
 /** `call_` ids stay within the 64 characters that OpenAI allows for a `call_id` (docs/wire.md §3). */

@@ -65,6 +65,7 @@ export class OpenMessage implements OpenItem {
     this.#outputIndex = outputIndex;
     this.#events = events;
     this.#place = `"item_id":"${id}","output_index":${outputIndex}`;
+    if (!events.isWatched) return;
     events.write('response.output_item.added', itemBody(outputIndex, this.#json('in_progress', [])));
   }
 
@@ -105,6 +106,7 @@ export class OpenMessage implements OpenItem {
     const type = kind === 'text' ? textDelta : refusalDelta;
     const part: Part = { kind, index, prepared: `{"type":"${type}",${place},"delta":`, text: '', logprobs: [] };
     this.#parts.push(part);
+    if (!this.#events.isWatched) return part;
     this.#events.write('response.content_part.added', `${place},"part":${JSON.stringify(partOf(part))}`);
     return part;
   }
@@ -162,6 +164,7 @@ export class OpenCall implements OpenItem {
     this.#events = events;
     this.#place = `"item_id":"${call.id}","output_index":${outputIndex}`;
     this.#prepared = `{"type":"${argumentsDelta}",${this.#place},"delta":`;
+    if (!events.isWatched) return;
     events.write('response.output_item.added', itemBody(outputIndex, this.encode('in_progress').json));
   }
 

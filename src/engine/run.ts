@@ -47,7 +47,7 @@ export class Run implements LiveRun {
   readonly #deps: EngineDeps;
   readonly #watcher: RunWatcher | undefined;
   readonly #settle: PromiseWithResolvers<RunResult>;
-  readonly #holder: string;
+  #holder = '';
   #phase: Phase = 'preparing';
   #isOpen = false;
   /** Whether the upstream's acceptance of the caller's credential allows state to be created. */
@@ -66,7 +66,6 @@ export class Run implements LiveRun {
     this.#plan = plan;
     this.#deps = deps;
     this.#watcher = watcher;
-    this.#holder = deps.mintId('run');
     this.tenant = plan.caller.tenant;
     this.conversationId = plan.conversationId;
     this.responseId = plan.responseId;
@@ -293,7 +292,8 @@ export class Run implements LiveRun {
   }
 
   async #takeLease(conversationId: string): Promise<void> {
-    const { store, settings } = this.#deps;
+    const { store, settings, mintId } = this.#deps;
+    this.#holder = mintId('run');
     const taken = await store.acquireLease(this.tenant, conversationId, this.#holder, settings.leaseMs);
     if (taken === 'missing') throw conversationNotFound(conversationId);
     if (taken === 'busy') throw conversationLocked();

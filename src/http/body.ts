@@ -95,7 +95,10 @@ function readAll(source: Readable, maxBytes: number): Promise<Buffer> {
   });
   source.on('end', () => resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks)));
   source.on('error', (error) => reject(notJson(`it could not be read (${error.message})`)));
-  source.on('close', () => reject(notJson('it ended early')));
+  source.on('close', () => {
+    // An error costs a stack: not for every body that was read to its end.
+    if (!source.readableEnded) reject(notJson('it ended early'));
+  });
   return promise;
 }
 
