@@ -19,6 +19,7 @@ import { createDispatcher, type HttpClient } from './models/http-client.ts';
 import { createProviders, type Provider } from './models/providers.ts';
 import type { Store } from './store.ts';
 import { createMemoryStore } from './stores/memory/store.ts';
+import { UnusableDatabase } from './stores/sqlite/schema.ts';
 import { createSqliteStore } from './stores/sqlite/store.ts';
 
 /** A server that answers. */
@@ -109,6 +110,16 @@ async function startWith(client: HttpClient, config: Config): Promise<RunningSer
   };
 }
 
+/** @throws ConfigError where the path can't be a database of ours. */
+async function openSqlite(config: Config): Promise<Store> {
+  try {
+    return await createSqliteStore({ ...config.sqlite, now: Date.now });
+  } catch (error) {
+    if (error instanceof UnusableDatabase) throw new ConfigError(`open-responses.sqlite.path: ${error.message}`);
+    throw error;
+  }
+}
+
 /** @throws ConfigError where the file of further certificate authorities is none. */
 function createClient(config: Config): HttpClient {
   try {
@@ -124,7 +135,7 @@ function createStore(config: Config): Promise<Store> | Store {
     case 'in-memory':
       return createMemoryStore({ ...config.memory, now: Date.now });
     case 'sqlite':
-      return createSqliteStore({ ...config.sqlite, now: Date.now });
+      return openSqlite(config);
     default:
       return config.store.type satisfies never;
   }

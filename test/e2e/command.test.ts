@@ -216,3 +216,15 @@ describe('a server', () => {
     expect((await ended).code).toBe(0);
   });
 });
+
+it.each(['/etc/hostname/x.sqlite', '/nowhere/at/all/x.sqlite', mainFile])(
+  'a path that can be no database of ours is a wrong configuration: %s',
+  async (path) => {
+    const flags = ['--server.port=0', '--store.type=sqlite', `--sqlite.path=${path}`];
+    const { code, out, err } = await start([mainFile, ...flags]).ended;
+    expect(code).toBe(2);
+    expect(out).toBe('');
+    expect(err.trim().split('\n')).toHaveLength(1);
+    expect(err).toContain('open-responses.sqlite.path');
+  },
+);

@@ -171,7 +171,7 @@ test('a path that can hold no file is refused', async () => {
     await expect(store).rejects.toThrow(/needs a file/);
   }
   const store = createSqliteStore({ path: folder, synchronous: 'full', now: () => 0 });
-  await expect(store).rejects.toBeInstanceOf(StoreUnavailable);
+  await expect(store).rejects.toBeInstanceOf(UnusableDatabase);
 });
 
 async function bytesAfter(turns: number, run: (store: Store, turns: number) => Promise<void>): Promise<number> {

@@ -29,7 +29,7 @@ const queueLimits = { maxOperations: 10_000, maxBytes: 256 * 1024 * 1024 };
 
 /**
  * Keeps everything in one SQLite file, which several processes may share. Rejects with `UnusableDatabase` where the file
- * is not for this program, with `StoreUnavailable` where it can't be opened now.
+ * is not for this program or can not be made, with `StoreUnavailable` where it can not be opened now.
  */
 export async function createSqliteStore(options: SqliteStoreOptions): Promise<Store> {
   if (options.path === '' || options.path.startsWith(':memory:')) {
@@ -60,7 +60,7 @@ function createFile(path: string): FileIdentity {
     }
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new StoreUnavailable(`The SQLite database can't be created: ${reason}`, { cause });
+    throw new UnusableDatabase(`The SQLite database can't be created: ${reason}`, { cause });
   }
 }
 
