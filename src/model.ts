@@ -21,6 +21,9 @@ export type ModelFeatures = {
   readonly singleCalls: boolean;
 };
 
+/** The header of upstream calls in which servers of this kind name themselves, so that a loop is noticed. */
+export const viaHeader = 'x-open-responses-via';
+
 /** One call of a model: everything it is given, resolved and checked. */
 export type ModelCall = {
   /** The model's name as its provider knows it. */

@@ -1,5 +1,5 @@
 import type { ResponseError } from '../api/response.ts';
-import { ApiError, invalidRequest } from '../errors.ts';
+import { ApiError, asApiError, invalidRequest } from '../errors.ts';
 import { StoreUnavailable, TooLargeForStore } from '../store.ts';
 
 const lockedCode = 'conversation_locked';
@@ -52,7 +52,6 @@ const howToStore =
 
 /** What a caller may see of anything that a run died of; the rest goes to the log. */
 export function asRunError(thrown: unknown): ApiError {
-  if (thrown instanceof ApiError) return thrown;
   if (thrown instanceof TooLargeForStore) {
     return new ApiError('too_large', 'This is more than the store can hold.', {
       cause: thrown,
@@ -66,7 +65,7 @@ export function asRunError(thrown: unknown): ApiError {
       retryAfterMs: storeRetryMs,
     });
   }
-  return new ApiError('internal', 'The server had an error while processing your request.', { cause: thrown });
+  return asApiError(thrown);
 }
 
 /** The `error` of a failed response: codes are a closed list in OpenAI's description. */

@@ -3,9 +3,8 @@ import type { FastifyRequest } from 'fastify';
 import type { Caller } from '../engine/engine.ts';
 import { ApiError } from '../errors.ts';
 import { isLoopbackName } from '../loopback.ts';
+import { viaHeader } from '../model.ts';
 
-/** The header in which servers of this kind name themselves on upstream calls. */
-export const viaHeader = 'x-open-responses-via';
 /** More servers in a row than anybody sets up on purpose. */
 const maxVia = 8;
 /** The tenant of those who bring no bearer token, where that is allowed. No hash looks like it. */

@@ -1,3 +1,5 @@
+import { viaHeader } from '../../model.ts';
+
 /** Who is called, resolved from the configuration. */
 export type Provider = {
   readonly name: string;
@@ -6,9 +8,6 @@ export type Provider = {
   readonly apiKey?: string | undefined;
   readonly headers: Readonly<Record<string, string>>;
 };
-
-/** Names the servers that a call has passed, so that a loop is noticed. */
-export const viaHeader = 'x-open-responses-via';
 
 /** Headers in which vendors take keys: OpenAI and most; Azure; Anthropic; Google. */
 const keyHeaders = ['authorization', 'api-key', 'x-api-key', 'x-goog-api-key'];
