@@ -14,78 +14,92 @@ import type {
 } from '../store.ts';
 import { decodeItems, hasId } from './entry-items.ts';
 import { inputStretch, stretch, stretchesBefore } from './lineage.ts';
-import { References } from './references.ts';
-import type { Order, ReadRows, Stretch, ThreadRow } from './rows.ts';
+import { References, type Target } from './references.ts';
+import type { EntryRow, Order, ReadRows, Stretch, ThreadHead, ThreadRow } from './rows.ts';
+import { got, gotBoth, type Steps } from './steps.ts';
+import { Walk } from './walk.ts';
 
-export function readConversation(rows: ReadRows, tenant: string, id: string): Conversation | undefined {
-  const thread = conversationThread(rows, tenant, id);
+export function* readConversation(rows: ReadRows, tenant: string, id: string): Steps<Conversation | undefined> {
+  const thread = asConversation(yield* got(rows.thread(tenant, id)));
   if (thread === undefined) return undefined;
   return { id, metadata: JSON.parse(thread.metadataJson ?? '{}') as Metadata, createdAt: thread.createdAt };
 }
 
-export function conversationThread(rows: ReadRows, tenant: string, id: string): ThreadRow | undefined {
-  const thread = rows.thread(tenant, id);
+export function asConversation(thread: ThreadRow | undefined): ThreadRow | undefined {
   return thread?.kind === 'conversation' ? thread : undefined;
 }
 
-export function readItem(rows: ReadRows, tenant: string, conversationId: string, itemId: string): Item | undefined {
-  if (conversationThread(rows, tenant, conversationId) === undefined) return undefined;
-  for (const position of rows.positionsOf(tenant, itemId, conversationId)) {
-    const item = itemAt(rows, tenant, { threadId: conversationId, position }, itemId);
+export function* readItem(
+  rows: ReadRows,
+  tenant: string,
+  conversationId: string,
+  itemId: string,
+): Steps<Item | undefined> {
+  const [thread, entries] = yield* gotBoth(
+    rows.thread(tenant, conversationId),
+    rows.entriesWith(tenant, itemId, [conversationId]),
+  );
+  if (asConversation(thread) === undefined) return undefined;
+  const references = new References(rows, tenant);
+  for (const entry of entries) {
+    const [items = []] = yield* references.items([{ entry, inputOnly: false }]);
+    const item = items.find((each) => hasId(each, itemId));
     if (item !== undefined) return item;
   }
   return undefined;
 }
 
 /** Many of them may live in one long entry: it is decoded once. */
-export function readNewestItems(
+export function* readNewestItems(
   rows: ReadRows,
   tenant: string,
   ids: readonly string[],
-): ReadonlyMap<string, FoundItem> {
-  const references = new References(rows, tenant);
+): Steps<ReadonlyMap<string, FoundItem>> {
+  const places = yield* got(rows.newest(tenant, [...new Set(ids.map((id) => id.toWellFormed()))]));
+  const targets: (Target & { readonly asked: string })[] = [];
+  for (const asked of ids) {
+    const id = asked.toWellFormed();
+    const place = places.get(id);
+    if (place !== undefined) targets.push({ asked, id, place });
+  }
+  const items = yield* new References(rows, tenant).targets(targets);
   const found = new Map<string, FoundItem>();
-  for (const id of ids) {
-    const wellFormed = id.toWellFormed();
-    const place = rows.newest(tenant, wellFormed);
-    const item = place === undefined ? undefined : references.target(wellFormed, place);
-    if (place !== undefined && item !== undefined) found.set(id, { item, place });
+  for (const [index, { asked, place }] of targets.entries()) {
+    const item = items[index];
+    if (item !== undefined) found.set(asked, { item, place });
   }
   return found;
 }
 
-function itemAt(rows: ReadRows, tenant: string, place: EntryPlace, itemId: string): Item | undefined {
-  const entry = rows.entry(tenant, place);
-  if (entry === undefined) return undefined;
-  const stored = decodeItems(entry).find((item) => hasId(item, itemId));
-  return stored === undefined ? undefined : new References(rows, tenant).resolve(stored);
-}
-
-export function readResponse(rows: ReadRows, tenant: string, id: string): StoredResponse | undefined {
-  const entry = rows.entryOfResponse(tenant, id);
+export function* readResponse(rows: ReadRows, tenant: string, id: string): Steps<StoredResponse | undefined> {
+  const entry = yield* got(rows.entryOfResponse(tenant, id));
   if (entry?.responseJson === undefined || entry.status === undefined) return undefined;
   const output = decodeItems(entry).slice(entry.inputCount) as Item[];
   return { responseJson: entry.responseJson, output, status: entry.status };
 }
 
-export function readContext(
+export function* readContext(
   rows: ReadRows,
   tenant: string,
   from: ContextSource,
   maxTextBytes: number,
-): Context | 'missing' | 'too_large' {
-  const source =
-    from.kind === 'conversation' ? ofConversation(rows, tenant, from.id) : ofResponse(rows, tenant, from.id);
+): Steps<Context | 'missing' | 'too_large'> {
+  const source = yield* from.kind === 'conversation'
+    ? ofConversation(rows, tenant, from.id)
+    : ofResponse(rows, tenant, from.id);
   if (source === undefined) return 'missing';
   const references = new References(rows, tenant);
+  const walk = new Walk(rows, tenant, source.stretches, 'asc');
   const entries: ContextEntry[] = [];
   let textBytes = 0;
-  for (const part of source.stretches) {
-    for (const entry of rows.walk(tenant, part, 'asc')) {
-      textBytes += entry.textBytes;
-      if (textBytes > maxTextBytes) return 'too_large';
+  while (!walk.isAtEnd) {
+    const parts = yield* walk.next(Number.POSITIVE_INFINITY);
+    for (const { entry } of parts) textBytes += entry.textBytes;
+    if (textBytes > maxTextBytes) return 'too_large';
+    const items = yield* references.items(parts);
+    for (const [index, { entry }] of parts.entries()) {
       const place = { threadId: entry.threadId, position: entry.position };
-      entries.push({ items: references.itemsOf(entry), place, isTurn: entry.isTurn });
+      entries.push({ items: items[index] ?? [], place, isTurn: entry.isTurn });
     }
   }
   return { entries, head: source.head, status: source.status };
@@ -97,60 +111,87 @@ type Source = {
   readonly status: string | undefined;
 };
 
-function ofConversation(rows: ReadRows, tenant: string, id: string): Source | undefined {
-  const thread = conversationThread(rows, tenant, id);
-  if (thread === undefined) return undefined;
-  const position = rows.head(tenant, id);
-  return { stretches: [stretch(id, thread.tree, position)], head: { threadId: id, position }, status: undefined };
+function* ofConversation(rows: ReadRows, tenant: string, id: string): Steps<Source | undefined> {
+  const found = yield* got(rows.threadHead(tenant, id));
+  if (asConversation(found?.thread) === undefined || found === undefined) return undefined;
+  return { stretches: [wholeOf(found)], head: { threadId: id, position: found.head }, status: undefined };
 }
 
-function ofResponse(rows: ReadRows, tenant: string, id: string): Source | undefined {
-  const entry = rows.entryOfResponse(tenant, id);
-  const thread = entry === undefined ? undefined : rows.thread(tenant, entry.threadId);
-  if (entry === undefined || thread === undefined) return undefined;
+function wholeOf({ thread, head }: ThreadHead): Stretch {
+  return stretch(thread.id, thread.tree, head);
+}
+
+function* ofResponse(rows: ReadRows, tenant: string, id: string): Steps<Source | undefined> {
+  const found = yield* got(rows.turn(tenant, id));
+  if (found === undefined) return undefined;
+  const { entry, thread } = found;
   const head = { threadId: entry.threadId, position: entry.position };
-  const own = stretch(entry.threadId, entry.tree, entry.position);
-  return { stretches: [...stretchesBefore(rows, tenant, thread), own], head, status: entry.status };
+  const before = yield* stretchesBefore(rows, tenant, thread);
+  return { stretches: [...before, stretch(entry.threadId, entry.tree, entry.position)], head, status: entry.status };
 }
 
-export function readPage(
+export function* readPage(
   rows: ReadRows,
   tenant: string,
   view: ItemView,
   page: PageQuery,
-): ItemPage | 'unknown_cursor' | 'missing' {
-  const stretches = stretchesOf(rows, tenant, view);
-  if (stretches === undefined) return 'missing';
+): Steps<ItemPage | 'unknown_cursor' | 'missing'> {
+  const { order, limit } = page;
+  const after = page.after?.toWellFormed();
+  const start = yield* startOf(rows, tenant, view, after);
+  if (start === undefined) return 'missing';
   const references = new References(rows, tenant);
-  let rest = page.order === 'asc' ? stretches : stretches.toReversed();
+  let rest = order === 'asc' ? start.stretches : start.stretches.toReversed();
   const items: Item[] = [];
-  if (page.after !== undefined) {
-    const cursor = findCursor(rows, tenant, references, rest, page.after.toWellFormed(), page.order);
+  if (after !== undefined) {
+    const entries = start.entriesWithCursor ?? (yield* entriesWith(rows, tenant, after, rest));
+    const cursor = yield* findCursor(references, entries, rest, after, order);
     if (cursor === undefined) return 'unknown_cursor';
-    items.push(...cursor.remainder.slice(0, page.limit + 1));
+    items.push(...cursor.remainder.slice(0, limit + 1));
     rest = cursor.rest;
   }
-  for (const part of rest) {
-    if (items.length > page.limit) break;
-    for (const entry of rows.walk(tenant, part, page.order)) {
-      const more = inOrder(references.itemsOf(entry, part.inputOnly), page.order);
-      items.push(...more.slice(0, page.limit + 1 - items.length));
-      if (items.length > page.limit) break;
-    }
+  const walk = new Walk(rows, tenant, rest, order);
+  // A turn has an input and an output: most often half as many entries do, and then one question was enough.
+  let share = 2;
+  while (items.length <= limit && !walk.isAtEnd) {
+    const parts = yield* walk.next(Math.ceil((limit + 1 - items.length) / share));
+    share = 1;
+    const more = yield* references.items(parts);
+    for (const each of more) items.push(...inOrder(each, order).slice(0, limit + 1 - items.length));
   }
-  return { items: items.slice(0, page.limit), hasMore: items.length > page.limit };
+  return { items: items.slice(0, limit), hasMore: items.length > limit };
 }
 
-function stretchesOf(rows: ReadRows, tenant: string, view: ItemView): Stretch[] | undefined {
+type Start = {
+  readonly stretches: readonly Stretch[];
+  /** Where it could be asked for right away. */
+  readonly entriesWithCursor: readonly EntryRow[] | undefined;
+};
+
+function* startOf(rows: ReadRows, tenant: string, view: ItemView, after: string | undefined): Steps<Start | undefined> {
   if (view.kind === 'conversation') {
-    const thread = conversationThread(rows, tenant, view.id);
-    return thread === undefined ? undefined : [stretch(view.id, thread.tree, rows.head(tenant, view.id))];
+    const [found, entriesWithCursor] = yield* gotBoth(
+      rows.threadHead(tenant, view.id),
+      after === undefined ? undefined : rows.entriesWith(tenant, after, [view.id]),
+    );
+    if (asConversation(found?.thread) === undefined || found === undefined) return undefined;
+    return { stretches: [wholeOf(found)], entriesWithCursor };
   }
-  const entry = rows.entryOfResponse(tenant, view.responseId);
-  const thread = entry === undefined ? undefined : rows.thread(tenant, entry.threadId);
-  if (entry === undefined || thread === undefined) return undefined;
-  const before = stretch(entry.threadId, entry.tree, entry.position - 1);
-  return [...stretchesBefore(rows, tenant, thread), before, inputStretch(entry)];
+  const found = yield* got(rows.turn(tenant, view.responseId));
+  if (found === undefined) return undefined;
+  const { entry, thread } = found;
+  const before = yield* stretchesBefore(rows, tenant, thread);
+  const own = stretch(entry.threadId, entry.tree, entry.position - 1);
+  return { stretches: [...before, own, inputStretch(entry)], entriesWithCursor: undefined };
+}
+
+function* entriesWith(
+  rows: ReadRows,
+  tenant: string,
+  itemId: string,
+  stretches: readonly Stretch[],
+): Steps<readonly EntryRow[]> {
+  return yield* got(rows.entriesWith(tenant, itemId, [...new Set(stretches.map(({ threadId }) => threadId))]));
 }
 
 type Cursor = {
@@ -159,21 +200,20 @@ type Cursor = {
   readonly rest: Stretch[];
 };
 
-/** Goes through the index by id, so that a page costs the same wherever it lies. */
-function findCursor(
-  rows: ReadRows,
-  tenant: string,
+/** Among the entries that hold an item of that id: a page costs the same wherever it lies. */
+function* findCursor(
   references: References,
+  entries: readonly EntryRow[],
   stretches: readonly Stretch[],
   itemId: string,
   order: Order,
-): Cursor | undefined {
+): Steps<Cursor | undefined> {
   for (const [index, part] of stretches.entries()) {
-    for (const position of rows.positionsOf(tenant, itemId, part.threadId)) {
-      if (position < part.from || position > part.to) continue;
-      const entry = rows.entry(tenant, { threadId: part.threadId, position });
-      if (entry === undefined) continue;
-      const slots = inOrder(references.slotsOf(entry, part.inputOnly), order);
+    for (const entry of entries) {
+      const { threadId, position } = entry;
+      if (threadId !== part.threadId || position < part.from || position > part.to) continue;
+      const [found = []] = yield* references.slots([{ entry, inputOnly: part.inputOnly }]);
+      const slots = inOrder(found, order);
       const at = slots.findIndex((item) => item !== undefined && hasId(item, itemId));
       if (at < 0) continue;
       const beyond = order === 'asc' ? { ...part, from: position + 1 } : { ...part, to: position - 1 };

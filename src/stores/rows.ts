@@ -1,8 +1,9 @@
 import type { EntryPlace } from '../store.ts';
+import type { Answer } from './steps.ts';
 
 /**
  * What the bundled stores keep, as rows. The rules of the store are written once over these (`reading.ts`,
- * `writing.ts`); a backend says only where rows lie. Both backends answer synchronously, and run one operation at a time.
+ * `writing.ts`); a backend says only where rows lie.
  */
 export type ThreadRow = {
   readonly id: string;
@@ -60,21 +61,43 @@ export type Order = 'asc' | 'desc';
 
 export type Lease = { readonly holder: string; readonly expiresAt: number };
 
+/** A part of what was asked for, in its order. `isLast`: nothing comes behind it. */
+export type Chunk = { readonly entries: readonly EntryRow[]; readonly isLast: boolean };
+
+/** A thread with the newest position that was taken in it; -1 where none was. */
+export type ThreadHead = { readonly thread: ThreadRow; readonly head: number };
+
+/** The entry of a response, with its thread. */
+export type TurnRow = { readonly thread: ThreadRow; readonly entry: EntryRow };
+
+/**
+ * Each method is one question to the database, also where it asks for many rows: a rule takes few of them, and over a
+ * network each is one round trip.
+ */
 export interface ReadRows {
-  thread(tenant: string, id: string): ThreadRow | undefined;
-  entry(tenant: string, place: EntryPlace): EntryRow | undefined;
-  entryOfResponse(tenant: string, responseId: string): EntryRow | undefined;
-  /** The newest position that was taken; -1 where none was. */
-  head(tenant: string, threadId: string): number;
-  /** The entries of a stretch that hold items, without looking at the others. The caller may stop early. */
-  walk(tenant: string, stretch: Stretch, order: Order): Iterable<EntryRow>;
-  /** Where in one thread an item of that id, or a reference to one, lies; newest first. */
-  positionsOf(tenant: string, itemId: string, threadId: string): readonly number[];
-  /** The newest item of that id which is not a reference. */
-  newest(tenant: string, itemId: string): EntryPlace | undefined;
+  thread(tenant: string, id: string): Answer<ThreadRow | undefined>;
+  threadHead(tenant: string, id: string): Answer<ThreadHead | undefined>;
+  /** In the order of the places, with holes for what is not there. */
+  entries(tenant: string, places: readonly EntryPlace[]): Answer<readonly (EntryRow | undefined)[]>;
+  entryOfResponse(tenant: string, responseId: string): Answer<EntryRow | undefined>;
+  turn(tenant: string, responseId: string): Answer<TurnRow | undefined>;
+  /** What the thread saw of others, oldest first: its own list behind those of the threads that it continues. */
+  ancestors(tenant: string, thread: ThreadRow): Answer<readonly Ancestor[]>;
+  /**
+   * The entries of some stretches that hold items, one stretch after the other, without looking at entries that hold
+   * none. At least one if there is any, `wanted` or fewer, and less where they are large.
+   */
+  chunk(tenant: string, stretches: readonly Stretch[], order: Order, wanted: number): Answer<Chunk>;
+  /** The entries in some threads that hold an item of that id, or a reference to one; the newest of a thread first. */
+  entriesWith(tenant: string, itemId: string, threadIds: readonly string[]): Answer<readonly EntryRow[]>;
+  /** For each id the newest place in the tenant that holds the item itself. */
+  newest(tenant: string, itemIds: readonly string[]): Answer<ReadonlyMap<string, EntryPlace>>;
 }
 
+/** Within one change, which is whole or not at all, and which no other change of the same threads comes between. */
 export interface WriteRows extends ReadRows {
+  /** Which of these ids one thread holds, as items or references. */
+  idsIn(tenant: string, threadId: string, itemIds: readonly string[]): Answer<ReadonlySet<string>>;
   /**
    * Adds a thread, an entry, or both; all or nothing. False where the thread's id, the entry's position or its
    * response's id is taken. A bounded backend makes room first, and throws `StoreUnavailable` where it can't.
@@ -84,18 +107,18 @@ export interface WriteRows extends ReadRows {
     thread: ThreadRow | undefined,
     entry: EntryRow | undefined,
     index: readonly IndexedItem[],
-  ): boolean;
-  setMetadata(tenant: string, threadId: string, metadataJson: string): void;
+  ): Answer<boolean>;
+  setMetadata(tenant: string, threadId: string, metadataJson: string): Answer<void>;
   /** Replaces what an entry holds, and takes items out of the index. */
-  replaceEntry(tenant: string, entry: EntryRow, removed: readonly IndexedItem[]): void;
-  /** Removes a thread with its entries, their lines in the index, and its lease. */
-  removeThread(tenant: string, threadId: string): void;
-  recordsOf(tenant: string, conversationId: string): readonly string[];
-  threadsOf(tenant: string, tree: string): readonly string[];
+  replaceEntry(tenant: string, entry: EntryRow, removed: readonly IndexedItem[]): Answer<void>;
+  /** Removes threads with their entries, their lines in the index, and their leases. */
+  removeThreads(tenant: string, threadIds: readonly string[]): Answer<void>;
+  recordsOf(tenant: string, conversationId: string): Answer<readonly string[]>;
+  threadsOf(tenant: string, tree: string): Answer<readonly string[]>;
   /** Whether any entry of the tree still holds something. */
-  hasContent(tenant: string, tree: string): boolean;
-  lease(tenant: string, threadId: string): Lease | undefined;
-  setLease(tenant: string, threadId: string, lease: Lease | undefined): void;
+  hasContent(tenant: string, tree: string): Answer<boolean>;
+  lease(tenant: string, threadId: string): Answer<Lease | undefined>;
+  setLease(tenant: string, threadId: string, lease: Lease | undefined): Answer<void>;
 }
 
 /** Past this many ancestors a fork points at the thread that it came from instead of repeating the list. */

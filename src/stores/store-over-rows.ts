@@ -2,13 +2,14 @@ import type { Metadata } from '../api/primitives.ts';
 import type { NewTurn, Store } from '../store.ts';
 import { readContext, readConversation, readItem, readNewestItems, readPage, readResponse } from './reading.ts';
 import type { ReadRows } from './rows.ts';
+import type { Steps } from './steps.ts';
 import type { WriteOperation, WriteResults } from './writing.ts';
 
 /** What a bundled store has to bring along; the rest is the same for all of them. */
 export interface Backend {
   readonly now: () => number;
   /** Runs a reading on one consistent state of the rows. */
-  read<T>(reading: (rows: ReadRows) => T): Promise<T>;
+  read<T>(reading: (rows: ReadRows) => Steps<T>): Promise<T>;
   /** Resolves when the change is durable, or has found that there is nothing to change. */
   write<Operation extends WriteOperation>(operation: Operation): Promise<WriteResults[Operation['kind']]>;
   hold(tenant: string, threadId: string): () => void;

@@ -3,9 +3,10 @@ import type { StoredItem } from './entry-items.ts';
 import { decodeItems, encodeItems, hasId, indexOf, isReference } from './entry-items.ts';
 import type { Lineage } from './lineage.ts';
 import { lineageOf } from './lineage.ts';
-import { conversationThread } from './reading.ts';
-import { settler } from './references.ts';
-import type { EntryRow, IndexedItem, ThreadRow, WriteRows } from './rows.ts';
+import { asConversation } from './reading.ts';
+import { settleReferences } from './references.ts';
+import type { EntryRow, IndexedItem, ThreadHead, ThreadRow, WriteRows } from './rows.ts';
+import { got, type Steps } from './steps.ts';
 
 /** A change, as plain data, so that it can be sent to another thread. `nowMs` is the time at which it was asked for. */
 export type WriteOperation = { readonly tenant: string } & (
@@ -49,29 +50,29 @@ export type WriteResults = {
 export type WriteResult = WriteResults[keyof WriteResults];
 
 /** Does one change, whole or not at all: what throws has either changed nothing or is rolled back by the backend. */
-export function applyWrite(rows: WriteRows, operation: WriteOperation): WriteResult {
+export function* applyWrite(rows: WriteRows, operation: WriteOperation): Steps<WriteResult> {
   const { tenant } = operation;
   switch (operation.kind) {
     case 'create_conversation':
-      return createConversation(rows, operation);
+      return yield* createConversation(rows, operation);
     case 'update_conversation':
-      return updateConversation(rows, tenant, operation.id, operation.metadataJson);
+      return yield* updateConversation(rows, tenant, operation.id, operation.metadataJson);
     case 'delete_conversation':
-      return deleteConversation(rows, tenant, operation.id);
+      return yield* deleteConversation(rows, tenant, operation.id);
     case 'append_items':
-      return appendItems(rows, operation);
+      return yield* appendItems(rows, operation);
     case 'delete_item':
-      return deleteItem(rows, operation);
+      return yield* deleteItem(rows, operation);
     case 'acquire_lease':
-      return acquireLease(rows, operation);
+      return yield* acquireLease(rows, operation);
     case 'renew_lease':
-      return renewLease(rows, operation);
+      return yield* renewLease(rows, operation);
     case 'release_lease':
-      return releaseLease(rows, tenant, operation.id, operation.holder);
+      return yield* releaseLease(rows, tenant, operation.id, operation.holder);
     case 'append_turn':
-      return appendTurn(rows, tenant, operation.turn);
+      return yield* appendTurn(rows, tenant, operation.turn);
     case 'delete_response':
-      return deleteResponse(rows, tenant, operation.id);
+      return yield* deleteResponse(rows, tenant, operation.id);
   }
 }
 
@@ -82,7 +83,7 @@ type OfKind<Operation, Kind> = Operation extends { readonly kind: infer Own }
   : never;
 type Of<Kind extends WriteOperation['kind']> = OfKind<WriteOperation, Kind>;
 
-function createConversation(rows: WriteRows, operation: Of<'create_conversation'>): undefined {
+function* createConversation(rows: WriteRows, operation: Of<'create_conversation'>): Steps<undefined> {
   const { tenant, id, metadataJson, createdAt } = operation;
   const lineage = { tree: id, ancestors: [], continues: undefined };
   const thread: ThreadRow = {
@@ -95,57 +96,66 @@ function createConversation(rows: WriteRows, operation: Of<'create_conversation'
     createdAt,
   };
   const first = operation.entry === undefined || operation.entry.items.length === 0 ? undefined : operation.entry;
-  const added = first === undefined ? undefined : itemsEntry(rows, tenant, thread, 0, first);
-  if (!rows.append(tenant, thread, added?.entry, added?.index ?? [])) {
+  const added = first === undefined ? undefined : yield* itemsEntry(rows, tenant, thread, 0, first);
+  if (!(yield* got(rows.append(tenant, thread, added?.entry, added?.index ?? [])))) {
     throw new Error('A thread of this id exists already');
   }
   return undefined;
 }
 
-function updateConversation(rows: WriteRows, tenant: string, id: string, metadataJson: string): number | undefined {
-  const thread = conversationThread(rows, tenant, id);
+function* conversation(rows: WriteRows, tenant: string, id: string): Steps<ThreadRow | undefined> {
+  return asConversation(yield* got(rows.thread(tenant, id)));
+}
+
+function* updateConversation(
+  rows: WriteRows,
+  tenant: string,
+  id: string,
+  metadataJson: string,
+): Steps<number | undefined> {
+  const thread = yield* conversation(rows, tenant, id);
   if (thread === undefined) return undefined;
-  rows.setMetadata(tenant, id, metadataJson);
+  yield* got(rows.setMetadata(tenant, id, metadataJson));
   return thread.createdAt;
 }
 
-function deleteConversation(rows: WriteRows, tenant: string, id: string): boolean {
-  const thread = conversationThread(rows, tenant, id);
+function* deleteConversation(rows: WriteRows, tenant: string, id: string): Steps<boolean> {
+  const thread = yield* conversation(rows, tenant, id);
   if (thread === undefined) return false;
-  for (const record of rows.recordsOf(tenant, id)) rows.removeThread(tenant, record);
-  rows.removeThread(tenant, id);
-  sweepTree(rows, tenant, thread.tree);
+  const records = yield* got(rows.recordsOf(tenant, id));
+  yield* got(rows.removeThreads(tenant, [...records, id]));
+  yield* sweepTree(rows, tenant, thread.tree);
   return true;
 }
 
-function appendItems(rows: WriteRows, operation: Of<'append_items'>): AppendItemsResult {
+function* appendItems(rows: WriteRows, operation: Of<'append_items'>): Steps<AppendItemsResult> {
   const { tenant, id, entry, nowMs } = operation;
-  const thread = conversationThread(rows, tenant, id);
-  if (thread === undefined) return { outcome: 'missing' };
-  if (isLeased(rows, tenant, id, nowMs)) return { outcome: 'locked' };
+  const found = yield* got(rows.threadHead(tenant, id));
+  if (asConversation(found?.thread) === undefined || found === undefined) return { outcome: 'missing' };
+  if (yield* isLeased(rows, tenant, id, nowMs)) return { outcome: 'locked' };
   if (entry.items.length === 0) return { outcome: 'appended' };
-  const seen = new Set<string>();
-  for (const item of entry.items) {
-    const itemId = item.id.toWellFormed();
-    if (seen.has(itemId) || rows.positionsOf(tenant, itemId, id).length > 0) return { outcome: 'duplicate', itemId };
+  const ids = entry.items.map((item) => item.id.toWellFormed());
+  const seen = new Set(yield* got(rows.idsIn(tenant, id, ids)));
+  for (const itemId of ids) {
+    if (seen.has(itemId)) return { outcome: 'duplicate', itemId };
     seen.add(itemId);
   }
-  const added = itemsEntry(rows, tenant, thread, rows.head(tenant, id) + 1, entry);
-  if (!rows.append(tenant, undefined, added.entry, added.index))
+  const added = yield* itemsEntry(rows, tenant, found.thread, found.head + 1, entry);
+  if (!(yield* got(rows.append(tenant, undefined, added.entry, added.index)))) {
     throw new Error('The position behind the head is taken');
+  }
   return { outcome: 'appended' };
 }
 
-function deleteItem(rows: WriteRows, operation: Of<'delete_item'>): 'deleted' | 'locked' | 'missing' {
+function* deleteItem(rows: WriteRows, operation: Of<'delete_item'>): Steps<'deleted' | 'locked' | 'missing'> {
   const { tenant, id, itemId, nowMs } = operation;
-  if (conversationThread(rows, tenant, id) === undefined) return 'missing';
-  if (isLeased(rows, tenant, id, nowMs)) return 'locked';
-  const positions = rows.positionsOf(tenant, itemId, id);
-  for (const position of positions) {
-    const entry = rows.entry(tenant, { threadId: id, position });
-    if (entry !== undefined) rows.replaceEntry(tenant, ...withoutItem(entry, itemId));
+  if ((yield* conversation(rows, tenant, id)) === undefined) return 'missing';
+  if (yield* isLeased(rows, tenant, id, nowMs)) return 'locked';
+  const entries = yield* got(rows.entriesWith(tenant, itemId, [id]));
+  for (const entry of entries) {
+    yield* got(rows.replaceEntry(tenant, ...withoutItem(entry, itemId)));
   }
-  return positions.length > 0 ? 'deleted' : 'missing';
+  return entries.length > 0 ? 'deleted' : 'missing';
 }
 
 function withoutItem(entry: EntryRow, itemId: string): [entry: EntryRow, removed: readonly IndexedItem[]] {
@@ -167,34 +177,38 @@ function withoutItem(entry: EntryRow, itemId: string): [entry: EntryRow, removed
   return [{ ...entry, itemsJson, inputCount, textBytes, hasReferences: kept.some(isReference) }, removed];
 }
 
-function isLeased(rows: WriteRows, tenant: string, id: string, nowMs: number): boolean {
-  const lease = rows.lease(tenant, id);
+function* isLeased(rows: WriteRows, tenant: string, id: string, nowMs: number): Steps<boolean> {
+  const lease = yield* got(rows.lease(tenant, id));
   return lease !== undefined && lease.expiresAt > nowMs;
 }
 
-function acquireLease(rows: WriteRows, operation: Of<'acquire_lease'>): 'acquired' | 'busy' | 'missing' {
+function* acquireLease(rows: WriteRows, operation: Of<'acquire_lease'>): Steps<'acquired' | 'busy' | 'missing'> {
   const { tenant, id, holder, ttlMs, nowMs } = operation;
-  if (conversationThread(rows, tenant, id) === undefined) return 'missing';
-  if (isLeased(rows, tenant, id, nowMs) && rows.lease(tenant, id)?.holder !== holder) return 'busy';
-  rows.setLease(tenant, id, { holder, expiresAt: nowMs + ttlMs });
+  if ((yield* conversation(rows, tenant, id)) === undefined) return 'missing';
+  const lease = yield* got(rows.lease(tenant, id));
+  if (lease !== undefined && lease.expiresAt > nowMs && lease.holder !== holder) return 'busy';
+  yield* got(rows.setLease(tenant, id, { holder, expiresAt: nowMs + ttlMs }));
   return 'acquired';
 }
 
 /** A lease past its time is lost even where nobody took it: items may have been added meanwhile. */
-function renewLease(rows: WriteRows, operation: Of<'renew_lease'>): boolean {
+function* renewLease(rows: WriteRows, operation: Of<'renew_lease'>): Steps<boolean> {
   const { tenant, id, holder, ttlMs, nowMs } = operation;
-  if (!isLeased(rows, tenant, id, nowMs) || rows.lease(tenant, id)?.holder !== holder) return false;
-  rows.setLease(tenant, id, { holder, expiresAt: nowMs + ttlMs });
+  if ((yield* conversation(rows, tenant, id)) === undefined) return false;
+  const lease = yield* got(rows.lease(tenant, id));
+  if (lease === undefined || lease.expiresAt <= nowMs || lease.holder !== holder) return false;
+  yield* got(rows.setLease(tenant, id, { holder, expiresAt: nowMs + ttlMs }));
   return true;
 }
 
-function releaseLease(rows: WriteRows, tenant: string, id: string, holder: string): undefined {
-  if (rows.lease(tenant, id)?.holder === holder) rows.setLease(tenant, id, undefined);
+function* releaseLease(rows: WriteRows, tenant: string, id: string, holder: string): Steps<undefined> {
+  const lease = yield* got(rows.lease(tenant, id));
+  if (lease?.holder === holder) yield* got(rows.setLease(tenant, id, undefined));
   return undefined;
 }
 
-function appendTurn(rows: WriteRows, tenant: string, turn: NewTurn): 'appended' | 'lost' {
-  const earlier = rows.entryOfResponse(tenant, turn.responseId);
+function* appendTurn(rows: WriteRows, tenant: string, turn: NewTurn): Steps<'appended' | 'lost'> {
+  const earlier = yield* got(rows.entryOfResponse(tenant, turn.responseId));
   if (earlier !== undefined) {
     // The same turn again, after an answer that never arrived. Anything else comes too late: the first end wins.
     const isSame = earlier.status === turn.status && earlier.responseJson === turn.responseJson.toWellFormed();
@@ -202,43 +216,49 @@ function appendTurn(rows: WriteRows, tenant: string, turn: NewTurn): 'appended' 
   }
   switch (turn.kind) {
     case 'conversation':
-      return appendToConversation(rows, tenant, turn);
+      return yield* appendToConversation(rows, tenant, turn);
     case 'chain': {
-      const parent = turn.base === undefined ? undefined : rows.thread(tenant, turn.base.threadId);
-      const follows = parent?.kind === 'chain' && appendBehind(rows, tenant, parent, turn);
-      return follows || startThread(rows, tenant, turn) ? 'appended' : 'lost';
+      const found = turn.base === undefined ? undefined : yield* got(rows.threadHead(tenant, turn.base.threadId));
+      if (found?.thread.kind === 'chain' && (yield* appendBehind(rows, tenant, found, turn))) return 'appended';
+      return (yield* startThread(rows, tenant, turn, found?.thread)) ? 'appended' : 'lost';
     }
-    case 'record': {
-      const { conversationId } = turn;
-      const isGone = conversationId !== undefined && conversationThread(rows, tenant, conversationId) === undefined;
-      return !isGone && startThread(rows, tenant, turn) ? 'appended' : 'lost';
-    }
+    case 'record':
+      return (yield* appendRecord(rows, tenant, turn)) ? 'appended' : 'lost';
   }
 }
 
-function appendToConversation(rows: WriteRows, tenant: string, turn: NewTurn): 'appended' | 'lost' {
+function* appendToConversation(rows: WriteRows, tenant: string, turn: NewTurn): Steps<'appended' | 'lost'> {
   const { base, holder } = turn;
   if (base === undefined) throw new Error('A turn of a conversation needs a base');
-  const thread = conversationThread(rows, tenant, base.threadId);
-  if (thread === undefined || !appendBehind(rows, tenant, thread, turn)) return 'lost';
-  if (holder !== undefined) releaseLease(rows, tenant, thread.id, holder);
+  const found = yield* got(rows.threadHead(tenant, base.threadId));
+  if (found?.thread.kind !== 'conversation' || !(yield* appendBehind(rows, tenant, found, turn))) return 'lost';
+  if (holder !== undefined) yield* releaseLease(rows, tenant, found.thread.id, holder);
   return 'appended';
 }
 
+/** A conversation's record belongs to its tree, whatever the run had seen of it. */
+function* appendRecord(rows: WriteRows, tenant: string, turn: NewTurn): Steps<boolean> {
+  const { base, conversationId } = turn;
+  const owner = conversationId === undefined ? undefined : yield* conversation(rows, tenant, conversationId);
+  if (conversationId !== undefined && owner === undefined) return false;
+  if (base !== undefined && base.threadId !== conversationId) {
+    return yield* startThread(rows, tenant, turn, yield* got(rows.thread(tenant, base.threadId)));
+  }
+  return yield* startThread(rows, tenant, turn, owner);
+}
+
 /** Appends at the position after the turn's base. False where that is not the newest entry, or another was faster. */
-function appendBehind(rows: WriteRows, tenant: string, thread: ThreadRow, turn: NewTurn): boolean {
-  const position = turn.base?.position;
-  if (position === undefined || rows.head(tenant, thread.id) !== position) return false;
-  const added = turnEntry(rows, tenant, thread, position + 1, turn);
-  return rows.append(tenant, undefined, added.entry, added.index);
+function* appendBehind(rows: WriteRows, tenant: string, { thread, head }: ThreadHead, turn: NewTurn): Steps<boolean> {
+  if (head !== turn.base?.position) return false;
+  const added = yield* turnEntry(rows, tenant, thread, head + 1, turn);
+  return yield* got(rows.append(tenant, undefined, added.entry, added.index));
 }
 
 /** False where the thread of this response exists already: the response was stored, and deleted since. */
-function startThread(rows: WriteRows, tenant: string, turn: NewTurn): boolean {
-  const id = `thr_${turn.responseId}`;
-  // A conversation's record belongs to its tree, whatever the run had seen of it.
+function* startThread(rows: WriteRows, tenant: string, turn: NewTurn, parent: ThreadRow | undefined): Steps<boolean> {
+  const id = threadOf(turn.responseId);
   const root = turn.conversationId === undefined ? undefined : { threadId: turn.conversationId, position: -1 };
-  const lineage: Lineage = lineageOf(rows, tenant, id, turn.base ?? (turn.kind === 'record' ? root : undefined));
+  const lineage: Lineage = lineageOf(id, turn.base ?? (turn.kind === 'record' ? root : undefined), parent);
   const thread: ThreadRow = {
     ...lineage,
     id,
@@ -248,35 +268,50 @@ function startThread(rows: WriteRows, tenant: string, turn: NewTurn): boolean {
     user: turn.user,
     createdAt: turn.createdAt,
   };
-  const added = turnEntry(rows, tenant, thread, 0, turn);
-  return rows.append(tenant, thread, added.entry, added.index);
+  const added = yield* turnEntry(rows, tenant, thread, 0, turn);
+  return yield* got(rows.append(tenant, thread, added.entry, added.index));
 }
 
-function deleteResponse(rows: WriteRows, tenant: string, id: string): boolean {
-  const entry = rows.entryOfResponse(tenant, id);
-  const thread = entry === undefined ? undefined : rows.thread(tenant, entry.threadId);
-  if (entry === undefined || thread === undefined) return false;
+/** The thread that a response begins where it begins one: the same name at every try. */
+export function threadOf(responseId: string): string {
+  return `thr_${responseId}`;
+}
+
+function* deleteResponse(rows: WriteRows, tenant: string, id: string): Steps<boolean> {
+  const found = yield* got(rows.turn(tenant, id));
+  if (found === undefined) return false;
+  const { entry, thread } = found;
   const bare = { ...entry, responseId: undefined, status: undefined, responseJson: undefined };
   if (thread.kind === 'conversation') {
-    rows.replaceEntry(tenant, bare, []);
+    yield* got(rows.replaceEntry(tenant, bare, []));
     return true;
   }
   const nothing = { itemsJson: undefined, inputCount: 0, textBytes: 0, hasReferences: false, user: undefined };
-  rows.replaceEntry(tenant, { ...bare, ...nothing }, indexOf(entry));
-  sweepTree(rows, tenant, thread.tree);
+  yield* got(rows.replaceEntry(tenant, { ...bare, ...nothing }, indexOf(entry)));
+  yield* sweepTree(rows, tenant, thread.tree);
   return true;
 }
 
 /** Removes the last traces of a tree in which nothing is left: empty entries, and threads with their owner's name. */
-function sweepTree(rows: WriteRows, tenant: string, tree: string): void {
-  if (conversationThread(rows, tenant, tree) !== undefined || rows.hasContent(tenant, tree)) return;
-  for (const threadId of rows.threadsOf(tenant, tree)) rows.removeThread(tenant, threadId);
+function* sweepTree(rows: WriteRows, tenant: string, tree: string): Steps<void> {
+  if (yield* got(rows.hasContent(tenant, tree))) return;
+  if ((yield* conversation(rows, tenant, tree)) !== undefined) return;
+  const threads = yield* got(rows.threadsOf(tenant, tree));
+  // Asked once more: over a network the first answer may be out of date by now, and from here on nobody else writes.
+  if (threads.length === 0 || (yield* got(rows.hasContent(tenant, tree)))) return;
+  yield* got(rows.removeThreads(tenant, threads));
 }
 
 type Added = { readonly entry: EntryRow; readonly index: readonly IndexedItem[] };
 
-function itemsEntry(rows: WriteRows, tenant: string, thread: ThreadRow, position: number, items: NewItems): Added {
-  const encoded = encodeItems(items.items, settler(rows, tenant));
+function* itemsEntry(
+  rows: WriteRows,
+  tenant: string,
+  thread: ThreadRow,
+  position: number,
+  items: NewItems,
+): Steps<Added> {
+  const encoded = encodeItems(items.items, yield* settleReferences(rows, tenant, items.items));
   const entry: EntryRow = {
     threadId: thread.id,
     position,
@@ -295,9 +330,9 @@ function itemsEntry(rows: WriteRows, tenant: string, thread: ThreadRow, position
   return { entry, index: encoded.index };
 }
 
-function turnEntry(rows: WriteRows, tenant: string, thread: ThreadRow, position: number, turn: NewTurn): Added {
+function* turnEntry(rows: WriteRows, tenant: string, thread: ThreadRow, position: number, turn: NewTurn): Steps<Added> {
   const items = [...turn.input, ...turn.output];
-  const encoded = encodeItems(items, settler(rows, tenant));
+  const encoded = encodeItems(items, yield* settleReferences(rows, tenant, items));
   const entry: EntryRow = {
     threadId: thread.id,
     position,

@@ -1,7 +1,20 @@
 import type { EntryPlace } from '../../store.ts';
 import { StoreUnavailable, TooLargeForStore } from '../../store.ts';
 import { indexOf } from '../entry-items.ts';
-import type { EntryRow, IndexedItem, Lease, Order, Stretch, ThreadRow, WriteRows } from '../rows.ts';
+import { joinAncestors } from '../lineage.ts';
+import type {
+  Ancestor,
+  Chunk,
+  EntryRow,
+  IndexedItem,
+  Lease,
+  Order,
+  Stretch,
+  ThreadHead,
+  ThreadRow,
+  TurnRow,
+  WriteRows,
+} from '../rows.ts';
 
 export type MemoryLimits = { readonly maxThreads: number; readonly maxBytes: number };
 
@@ -56,45 +69,62 @@ export class MemoryRows implements WriteRows {
     return this.#used(tenant, id)?.row;
   }
 
-  entry(tenant: string, place: EntryPlace): EntryRow | undefined {
-    return this.#used(tenant, place.threadId)?.entries[place.position];
+  threadHead(tenant: string, id: string): ThreadHead | undefined {
+    const found = this.#used(tenant, id);
+    return found === undefined ? undefined : { thread: found.row, head: found.entries.length - 1 };
+  }
+
+  entries(tenant: string, places: readonly EntryPlace[]): readonly (EntryRow | undefined)[] {
+    return places.map(({ threadId, position }) => this.#used(tenant, threadId)?.entries[position]);
   }
 
   entryOfResponse(tenant: string, responseId: string): EntryRow | undefined {
     const place = this.#tenants.get(tenant)?.responses.get(responseId);
-    return place === undefined ? undefined : this.entry(tenant, place);
+    return place === undefined ? undefined : this.#used(tenant, place.threadId)?.entries[place.position];
   }
 
-  head(tenant: string, threadId: string): number {
-    return (this.#find(tenant, threadId)?.entries.length ?? 0) - 1;
+  turn(tenant: string, responseId: string): TurnRow | undefined {
+    const entry = this.entryOfResponse(tenant, responseId);
+    const thread = entry === undefined ? undefined : this.#find(tenant, entry.threadId)?.row;
+    return entry === undefined || thread === undefined ? undefined : { entry, thread };
   }
 
-  *walk(tenant: string, stretch: Stretch, order: Order): Iterable<EntryRow> {
-    const entries = this.#find(tenant, stretch.threadId)?.entries;
-    if (entries === undefined) return;
-    const last = Math.min(stretch.to, entries.length - 1);
-    for (let offset = 0; offset <= last - stretch.from; offset += 1) {
-      const entry = entries[order === 'asc' ? stretch.from + offset : last - offset];
-      if (entry?.itemsJson !== undefined) yield entry;
-    }
+  ancestors(tenant: string, thread: ThreadRow): readonly Ancestor[] {
+    return joinAncestors(thread, (id) => this.#used(tenant, id)?.row);
   }
 
-  positionsOf(tenant: string, itemId: string, threadId: string): readonly number[] {
-    const places = this.#tenants.get(tenant)?.items.get(itemId)?.get(threadId) ?? [];
-    return places.map((place) => place.position).reverse();
-  }
-
-  newest(tenant: string, itemId: string): EntryPlace | undefined {
-    let found: EntryPlace | undefined;
-    let newest = -1;
-    for (const [threadId, places] of this.#tenants.get(tenant)?.items.get(itemId) ?? []) {
-      for (const { position, isReference, sequence } of places) {
-        if (isReference || sequence < newest) continue;
-        newest = sequence;
-        found = { threadId, position };
+  chunk(tenant: string, stretches: readonly Stretch[], order: Order, wanted: number): Chunk {
+    const found: EntryRow[] = [];
+    for (const stretch of stretches) {
+      for (const entry of this.#walk(tenant, stretch, order)) {
+        if (found.length >= wanted) return { entries: found, isLast: false };
+        found.push(entry);
       }
     }
+    return { entries: found, isLast: true };
+  }
+
+  entriesWith(tenant: string, itemId: string, threadIds: readonly string[]): readonly EntryRow[] {
+    return threadIds.flatMap((threadId) => {
+      const entries = this.#find(tenant, threadId)?.entries;
+      const places = this.#tenants.get(tenant)?.items.get(itemId)?.get(threadId) ?? [];
+      const positions = new Set(places.map(({ position }) => position).reverse());
+      return [...positions].map((position) => entries?.[position]).filter((entry) => entry !== undefined);
+    });
+  }
+
+  newest(tenant: string, itemIds: readonly string[]): ReadonlyMap<string, EntryPlace> {
+    const found = new Map<string, EntryPlace>();
+    for (const itemId of itemIds) {
+      const place = this.#newest(tenant, itemId);
+      if (place !== undefined) found.set(itemId, place);
+    }
     return found;
+  }
+
+  idsIn(tenant: string, threadId: string, itemIds: readonly string[]): ReadonlySet<string> {
+    const items = this.#tenants.get(tenant)?.items;
+    return new Set(itemIds.filter((id) => items?.get(id)?.has(threadId)));
   }
 
   append(
@@ -148,7 +178,11 @@ export class MemoryRows implements WriteRows {
     this.#count(tree, entryBytes(entry, []) - entryBytes(before, removed));
   }
 
-  removeThread(tenant: string, threadId: string): void {
+  removeThreads(tenant: string, threadIds: readonly string[]): void {
+    for (const threadId of threadIds) this.#removeThread(tenant, threadId);
+  }
+
+  #removeThread(tenant: string, threadId: string): void {
     const owner = this.#tenants.get(tenant);
     const thread = owner?.threads.get(threadId);
     const tree = thread === undefined ? undefined : owner?.trees.get(thread.row.tree);
@@ -215,10 +249,33 @@ export class MemoryRows implements WriteRows {
     this.#bytes = 0;
   }
 
+  *#walk(tenant: string, stretch: Stretch, order: Order): Iterable<EntryRow> {
+    const entries = this.#find(tenant, stretch.threadId)?.entries;
+    if (entries === undefined) return;
+    const last = Math.min(stretch.to, entries.length - 1);
+    for (let offset = 0; offset <= last - stretch.from; offset += 1) {
+      const entry = entries[order === 'asc' ? stretch.from + offset : last - offset];
+      if (entry?.itemsJson !== undefined) yield entry;
+    }
+  }
+
+  #newest(tenant: string, itemId: string): EntryPlace | undefined {
+    let found: EntryPlace | undefined;
+    let newest = -1;
+    for (const [threadId, places] of this.#tenants.get(tenant)?.items.get(itemId) ?? []) {
+      for (const { position, isReference, sequence } of places) {
+        if (isReference || sequence < newest) continue;
+        newest = sequence;
+        found = { threadId, position };
+      }
+    }
+    return found;
+  }
+
   #isTaken(tenant: string, entry: EntryRow): boolean {
     const responses = this.#tenants.get(tenant)?.responses;
     if (entry.responseId !== undefined && responses?.has(entry.responseId)) return true;
-    return entry.position !== this.head(tenant, entry.threadId) + 1;
+    return entry.position !== (this.#find(tenant, entry.threadId)?.entries.length ?? 0);
   }
 
   #addEntry(owner: Tenant, tree: Tree, entry: EntryRow, index: readonly IndexedItem[]): void {
@@ -259,7 +316,7 @@ export class MemoryRows implements WriteRows {
     if (threadsOver > 0 || bytesOver > 0) {
       throw new StoreUnavailable('The in-memory store is full, and what is in it is in use');
     }
-    for (const tree of victims) for (const id of [...tree.threads]) this.removeThread(tree.tenant, id);
+    for (const tree of victims) this.removeThreads(tree.tenant, [...tree.threads]);
   }
 
   #count(tree: Tree, bytes: number): void {

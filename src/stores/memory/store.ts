@@ -1,6 +1,7 @@
 import type { Store } from '../../store.ts';
 import { StoreUnavailable } from '../../store.ts';
 import type { ReadRows } from '../rows.ts';
+import { runAtOnce, type Steps } from '../steps.ts';
 import type { Backend } from '../store-over-rows.ts';
 import { storeOverRows } from '../store-over-rows.ts';
 import type { WriteOperation, WriteResults } from '../writing.ts';
@@ -25,14 +26,14 @@ class MemoryBackend implements Backend {
     this.#rows = new MemoryRows({ maxThreads, maxBytes }, now);
   }
 
-  async read<T>(reading: (rows: ReadRows) => T): Promise<T> {
+  async read<T>(reading: (rows: ReadRows) => Steps<T>): Promise<T> {
     this.#requireOpen();
-    return reading(this.#rows);
+    return runAtOnce(reading(this.#rows));
   }
 
   async write<Operation extends WriteOperation>(operation: Operation): Promise<WriteResults[Operation['kind']]> {
     this.#requireOpen();
-    return applyWrite(this.#rows, operation) as WriteResults[Operation['kind']];
+    return runAtOnce(applyWrite(this.#rows, operation)) as WriteResults[Operation['kind']];
   }
 
   hold(tenant: string, threadId: string): () => void {

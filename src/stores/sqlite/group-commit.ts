@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite';
+import { runAtOnce } from '../steps.ts';
 import { applyWrite } from '../writing.ts';
 import type { Synchronous } from './connection.ts';
 import { isBusy, unavailableReason } from './failures.ts';
@@ -46,7 +47,7 @@ export class GroupCommit {
       // Not every operation writes. This one does, and changes nothing.
       if (this.#isInDoubt) this.#database.exec(`PRAGMA user_version = ${schemaVersion}`);
       const answers = group.map(({ number, operation }): Answer => {
-        const result = operation.kind === 'ping' ? undefined : applyWrite(this.#rows, operation);
+        const result = operation.kind === 'ping' ? undefined : runAtOnce(applyWrite(this.#rows, operation));
         return { number, outcome: { kind: 'done', result } };
       });
       this.#database.exec('COMMIT');

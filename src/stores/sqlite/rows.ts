@@ -1,20 +1,27 @@
 import type { DatabaseSync, SQLOutputValue, StatementSync } from 'node:sqlite';
 import type { EntryPlace } from '../../store.ts';
 import { indexOf } from '../entry-items.ts';
+import { joinAncestors } from '../lineage.ts';
 import type {
   Ancestor,
+  Chunk,
   EntryRow,
   IndexedItem,
   Lease,
   Order,
   ReadRows,
   Stretch,
+  ThreadHead,
   ThreadKind,
   ThreadRow,
+  TurnRow,
   WriteRows,
 } from '../rows.ts';
 
 type Columns = Record<string, SQLOutputValue>;
+
+/** What a chunk of entries may hold before it ends: whoever reads on asks for the next. */
+const maxChunkChars = 8 * 1024 * 1024;
 
 /** Prepared once per connection and text. The texts are constants: values are always bound. */
 class Statements {
@@ -49,7 +56,8 @@ const sql = {
   head: 'SELECT position FROM entries WHERE tenant = ? AND thread = ? ORDER BY position DESC LIMIT 1',
   walkUp: `${walkFrom} ORDER BY position`,
   walkDown: `${walkFrom} ORDER BY position DESC`,
-  positions: 'SELECT position FROM items WHERE tenant = ? AND id = ? AND thread = ? ORDER BY position DESC',
+  positions: 'SELECT DISTINCT position FROM items WHERE tenant = ? AND id = ? AND thread = ? ORDER BY position DESC',
+  isIn: 'SELECT 1 FROM items WHERE tenant = ? AND id = ? AND thread = ? LIMIT 1',
   newest: `SELECT thread, position FROM items WHERE tenant = ? AND id = ? AND is_reference = 0
     ORDER BY sequence DESC LIMIT 1`,
   insertThread: `INSERT INTO threads
@@ -88,9 +96,15 @@ export class SqliteReadRows implements ReadRows {
     return columns === undefined ? undefined : asThread(columns);
   }
 
-  entry(tenant: string, place: EntryPlace): EntryRow | undefined {
-    const columns = this.statements.get(sql.entry).get(tenant, place.threadId, place.position);
-    return columns === undefined ? undefined : asEntry(columns);
+  threadHead(tenant: string, id: string): ThreadHead | undefined {
+    const thread = this.thread(tenant, id);
+    if (thread === undefined) return undefined;
+    const newest = this.statements.get(sql.head).get(tenant, id);
+    return { thread, head: newest === undefined ? -1 : Number(newest['position']) };
+  }
+
+  entries(tenant: string, places: readonly EntryPlace[]): readonly (EntryRow | undefined)[] {
+    return places.map((place) => this.entry(tenant, place.threadId, place.position));
   }
 
   entryOfResponse(tenant: string, responseId: string): EntryRow | undefined {
@@ -98,31 +112,68 @@ export class SqliteReadRows implements ReadRows {
     return columns === undefined ? undefined : asEntry(columns);
   }
 
-  head(tenant: string, threadId: string): number {
-    const columns = this.statements.get(sql.head).get(tenant, threadId);
-    return columns === undefined ? -1 : Number(columns['position']);
+  turn(tenant: string, responseId: string): TurnRow | undefined {
+    const entry = this.entryOfResponse(tenant, responseId);
+    const thread = entry === undefined ? undefined : this.thread(tenant, entry.threadId);
+    return entry === undefined || thread === undefined ? undefined : { entry, thread };
   }
 
-  *walk(tenant: string, stretch: Stretch, order: Order): Iterable<EntryRow> {
+  ancestors(tenant: string, thread: ThreadRow): readonly Ancestor[] {
+    return joinAncestors(thread, (id) => this.thread(tenant, id));
+  }
+
+  chunk(tenant: string, stretches: readonly Stretch[], order: Order, wanted: number): Chunk {
+    const entries: EntryRow[] = [];
+    let chars = 0;
+    for (const stretch of stretches) {
+      for (const entry of this.walk(tenant, stretch, order)) {
+        if (entries.length >= wanted || chars > maxChunkChars) return { entries, isLast: false };
+        entries.push(entry);
+        chars += entry.itemsJson?.length ?? 0;
+      }
+    }
+    return { entries, isLast: true };
+  }
+
+  entriesWith(tenant: string, itemId: string, threadIds: readonly string[]): readonly EntryRow[] {
+    return threadIds.flatMap((threadId) =>
+      this.statements
+        .get(sql.positions)
+        .all(tenant, itemId, threadId)
+        .map((columns) => this.entry(tenant, threadId, Number(columns['position'])))
+        .filter((entry) => entry !== undefined),
+    );
+  }
+
+  newest(tenant: string, itemIds: readonly string[]): ReadonlyMap<string, EntryPlace> {
+    const found = new Map<string, EntryPlace>();
+    for (const itemId of itemIds) {
+      const columns = this.statements.get(sql.newest).get(tenant, itemId);
+      if (columns === undefined) continue;
+      found.set(itemId, { threadId: String(columns['thread']), position: Number(columns['position']) });
+    }
+    return found;
+  }
+
+  protected entry(tenant: string, threadId: string, position: number): EntryRow | undefined {
+    const columns = this.statements.get(sql.entry).get(tenant, threadId, position);
+    return columns === undefined ? undefined : asEntry(columns);
+  }
+
+  protected *walk(tenant: string, stretch: Stretch, order: Order): Iterable<EntryRow> {
     const statement = this.statements.get(order === 'asc' ? sql.walkUp : sql.walkDown);
     const { tree, threadId, from, to } = stretch;
     for (const columns of statement.iterate(tenant, tree, threadId, from, to)) yield asEntry(columns);
-  }
-
-  positionsOf(tenant: string, itemId: string, threadId: string): readonly number[] {
-    const found = this.statements.get(sql.positions).all(tenant, itemId, threadId);
-    return found.map((columns) => Number(columns['position']));
-  }
-
-  newest(tenant: string, itemId: string): EntryPlace | undefined {
-    const columns = this.statements.get(sql.newest).get(tenant, itemId);
-    if (columns === undefined) return undefined;
-    return { threadId: String(columns['thread']), position: Number(columns['position']) };
   }
 }
 
 /** Expects a transaction around each operation: what a failure leaves half done is rolled back. */
 export class SqliteRows extends SqliteReadRows implements WriteRows {
+  idsIn(tenant: string, threadId: string, itemIds: readonly string[]): ReadonlySet<string> {
+    const isIn = this.statements.get(sql.isIn);
+    return new Set(itemIds.filter((id) => isIn.get(tenant, id, threadId) !== undefined));
+  }
+
   append(
     tenant: string,
     thread: ThreadRow | undefined,
@@ -166,7 +217,11 @@ export class SqliteRows extends SqliteReadRows implements WriteRows {
       );
   }
 
-  removeThread(tenant: string, threadId: string): void {
+  removeThreads(tenant: string, threadIds: readonly string[]): void {
+    for (const threadId of threadIds) this.#removeThread(tenant, threadId);
+  }
+
+  #removeThread(tenant: string, threadId: string): void {
     const row = this.thread(tenant, threadId);
     if (row === undefined) return;
     const all = { threadId, tree: row.tree, from: 0, to: Number.MAX_SAFE_INTEGER, inputOnly: false };

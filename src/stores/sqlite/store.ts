@@ -4,6 +4,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { Store } from '../../store.ts';
 import { StoreUnavailable } from '../../store.ts';
 import type { ReadRows } from '../rows.ts';
+import { got, runAtOnce, type Steps } from '../steps.ts';
 import type { Backend } from '../store-over-rows.ts';
 import { storeOverRows } from '../store-over-rows.ts';
 import type { WriteOperation, WriteResults } from '../writing.ts';
@@ -79,12 +80,12 @@ class SqliteBackend implements Backend {
   }
 
   /** In the caller's own thread: readers never wait for the writer, and a context need not be copied between threads. */
-  async read<T>(reading: (rows: ReadRows) => T): Promise<T> {
+  async read<T>(reading: (rows: ReadRows) => Steps<T>): Promise<T> {
     if (!this.#reader.isOpen) throw new StoreUnavailable('The store is closed');
     try {
       // One state of the database for all of it: a head must not be newer than the items read before it.
       this.#reader.exec('BEGIN');
-      return reading(this.#rows);
+      return runAtOnce(reading(this.#rows));
     } catch (error) {
       throw asUnavailable(error);
     } finally {
@@ -109,7 +110,7 @@ class SqliteBackend implements Backend {
   }
 
   async #probe(): Promise<void> {
-    await this.read((rows) => rows.thread('', ''));
+    await this.read((rows) => got(rows.thread('', '')));
     await this.#queue.submit({ kind: 'ping' });
   }
 
