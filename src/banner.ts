@@ -15,6 +15,7 @@ export type BannerFacts = {
 export function banner({ version, url, config, models }: BannerFacts): string {
   const rows: readonly (readonly [string, readonly string[]])[] = [
     ['Address', [`${url.replace(/(?:\/v1)?\/?$/, '')}/v1`]],
+    ...workerRows(config.server.workers),
     ['Store', storeLines(config)],
     ['Omitted store', omittedStoreLines(config)],
     ['Models', models.length > 0 ? models : ['none: set open-responses.providers.NAME.base-url']],
@@ -25,6 +26,10 @@ export function banner({ version, url, config, models }: BannerFacts): string {
     texts.map((text, at) => `  ${(at === 0 ? title : '').padEnd(width)}  ${text}`),
   );
   return `\nOpenResponses ${version}\n\n${lines.join('\n')}\n\n`;
+}
+
+function workerRows(workers: number): readonly (readonly [string, readonly string[]])[] {
+  return workers === 1 ? [] : [['Workers', [`${workers} processes, which share the address and the store`]]];
 }
 
 function storeLines(config: Config): readonly string[] {
@@ -40,9 +45,23 @@ function storeLines(config: Config): readonly string[] {
           ? `sqlite: durable, in ${config.sqlite.path}`
           : `sqlite: in ${config.sqlite.path}; durable, but a power cut may lose the newest (sqlite.synchronous=normal)`,
       ];
+    case 'postgres':
+      return [`postgres: durable, in the schema ${config.postgres.schema} of ${placeOf(config.postgres.uri)}`];
+    case 'mongodb':
+      return [
+        `mongodb: durable, in ${config.mongodb.database === undefined ? '' : `the database ${config.mongodb.database} of `}${placeOf(config.mongodb.uri)}`,
+      ];
     default:
       return config.store.type satisfies never;
   }
+}
+
+/** Hosts and database of a URI, never its user, password or options. Nothing where it can't be told what is a password. */
+function placeOf(uri: string | undefined): string {
+  const [before = '', ...options] = (uri ?? '').replace(/^[a-z+]+:\/\//i, '').split('?');
+  const at = before.lastIndexOf('@');
+  if (at < 0 && options.some((option) => option.includes('@'))) return '';
+  return before.slice(at + 1).replace(/\/$/, '');
 }
 
 /** R1: what a request without `store` means. */

@@ -30,6 +30,8 @@ export type Config = {
     readonly host: string;
     /** 0 takes a free port. */
     readonly port: number;
+    /** How many processes serve requests. */
+    readonly workers: number;
     /** Names besides the loopback ones that a `Host` header may carry on a loopback bind. */
     readonly allowedHosts: readonly string[];
     /** How long open streams may take to finish after the first signal. */
@@ -49,12 +51,18 @@ export type Config = {
   };
   readonly auth: { readonly mode: 'passthrough' | 'none' };
   readonly store: {
-    readonly type: 'in-memory' | 'sqlite';
+    readonly type: 'in-memory' | 'sqlite' | 'postgres' | 'mongodb';
     /** What an omitted `store` means (R1). */
     readonly default: boolean;
+    /** How long one operation of a database over a network may take. */
+    readonly timeoutMs: number;
+    readonly autoMigrate: boolean;
   };
   readonly memory: { readonly maxThreads: number; readonly maxBytes: number };
   readonly sqlite: { readonly path: string; readonly synchronous: 'full' | 'normal' };
+  /** `uri` is set where it is the store's. */
+  readonly postgres: { readonly uri: string | undefined; readonly poolSize: number; readonly schema: string };
+  readonly mongodb: { readonly uri: string | undefined; readonly database: string | undefined };
   readonly context: { readonly maxBytes: number };
   readonly conversation: { readonly leaseMs: number };
   readonly stream: {
@@ -167,7 +175,7 @@ function take(level: Level, found: Found, sources: ConfigSources): void {
   const aliases = new Map<string, { alias: string; target: string; given: Given }>();
   for (const [text, given] of level) {
     const key = parseKey(text);
-    if (key?.type === 'setting') found.values.set(key.key, parseSetting(key.key, given, sources));
+    if (key?.type === 'setting') found.values.set(key.key, parseSetting(key, { text, given, level }, sources));
     else if (key?.type === 'provider') takeProvider(key, { text, given, level }, found, sources);
     else if (key !== undefined) {
       for (const each of parseAliases(key, given)) {
@@ -184,8 +192,15 @@ function take(level: Level, found: Found, sources: ConfigSources): void {
   found.aliases.push([...aliases.values()].map(({ alias, target }) => ({ alias, target })));
 }
 
-function parseSetting(key: SettingKey, given: Given, sources: ConfigSources): unknown {
-  const value = parse<unknown>(settings[key].kind, given, false);
+function parseSetting(
+  { key, isFile }: Key & { readonly type: 'setting' },
+  from: { readonly text: string; readonly given: Given; readonly level: Level },
+  sources: ConfigSources,
+): unknown {
+  const { secret, kind } = settings[key];
+  if (secret && !isFile) refuseBoth(from);
+  const given = isFile ? { ...from.given, value: readSecret(from.given, sources) } : from.given;
+  const value = parse<unknown>(kind, given, secret);
   // Read once more by who uses it: here only so that a wrong path is named with its source.
   if (key === 'upstream.ca-file' && value !== undefined) readNamed(given, sources);
   return value;
@@ -198,13 +213,23 @@ function takeProvider(
   sources: ConfigSources,
 ): void {
   const setting = providerSettings[key.field];
-  const file = from.level.get(`${from.text}-file`);
-  if (setting.secret && !key.isFile && file !== undefined) {
-    throw new ConfigError(`${from.given.name} and ${file.name} are both set. Remove one.`);
-  }
+  if (setting.secret && !key.isFile) refuseBoth(from);
   const given = key.isFile ? { ...from.given, value: readSecret(from.given, sources) } : from.given;
   const provider = found.providers.get(key.provider) ?? new Map<ProviderField, unknown>();
   found.providers.set(key.provider, provider.set(key.field, parse<unknown>(setting.kind, given, setting.secret)));
+}
+
+function refuseBoth({
+  text,
+  given,
+  level,
+}: {
+  readonly text: string;
+  readonly given: Given;
+  readonly level: Level;
+}): void {
+  const file = level.get(`${text}-file`);
+  if (file !== undefined) throw new ConfigError(`${given.name} and ${file.name} are both set. Remove one.`);
 }
 
 function parseAliases(key: Key & { readonly type: 'alias' | 'aliases' }, given: Given): readonly ModelAlias[] {
@@ -288,6 +313,7 @@ function assemble(found: Found, proxies: Proxies): Config {
     server: {
       host: value('server.host'),
       port: value('server.port'),
+      workers: value('server.workers'),
       allowedHosts: value('server.allowed-hosts'),
       shutdownTimeoutMs: value('server.shutdown-timeout'),
     },
@@ -302,9 +328,20 @@ function assemble(found: Found, proxies: Proxies): Config {
       writeTimeoutMs: value('http.write-timeout'),
     },
     auth: { mode: value('auth.mode') },
-    store: { type: value('store.type'), default: value('store.default') },
+    store: {
+      type: value('store.type'),
+      default: value('store.default'),
+      timeoutMs: value('store.timeout'),
+      autoMigrate: value('store.auto-migrate'),
+    },
     memory: { maxThreads: value('memory.max-threads'), maxBytes: value('memory.max-bytes') },
     sqlite: { path: value('sqlite.path'), synchronous: value('sqlite.synchronous') },
+    postgres: {
+      uri: value('postgres.uri'),
+      poolSize: value('postgres.pool-size'),
+      schema: value('postgres.schema'),
+    },
+    mongodb: { uri: value('mongodb.uri'), database: value('mongodb.database') },
     context: { maxBytes: value('context.max-bytes') },
     conversation: { leaseMs: value('conversation.lease') },
     stream: {

@@ -10,10 +10,18 @@ export function helpText(): string {
   const width = Math.max(...rows.map(([flag]) => flag.length));
   const settings = rows.map(([flag, fallback]) => `${flag.padEnd(width)}  ${fallback}`.trimEnd());
   return `Usage: open-responses [serve] [options]
+       open-responses migrate [--check] [options]
+       open-responses store stats [--json] [options]
 
 Serves the OpenAI Responses and Conversations APIs over chat-completions models.
 
+  serve          what it does without a command
+  migrate        brings the schema of the store's database up to date, as a starting server does;
+                 with --check it changes nothing, and ends with 3 where there is something to do
+  store stats    tells what the store's database holds: counts, bytes, oldest and newest, per kind
+
   --config FILE  read settings from FILE instead of open-responses.properties
+  --workers N    serve with N processes, or auto: one for each CPU (short for --server.workers)
   --help         print this
   --version      print the version
 

@@ -6,6 +6,7 @@ import { type Config, ConfigError, loadConfig } from './config.ts';
 import { helpText } from './help.ts';
 import { createLogger } from './logger.ts';
 import type { RunningServer } from './server.ts';
+import { isWorker, runWorker, type Served, type StartFailure, startWorkers, WorkerFailed } from './workers.ts';
 
 const exitCodes = { failed: 1, misused: 2, SIGINT: 130, SIGTERM: 143 } as const;
 
@@ -28,30 +29,47 @@ export async function main(argv: readonly string[] = process.argv.slice(2)): Pro
     process.stdout.write(`${packageVersion()}\n`);
     return;
   }
+  if (isWorker(argv)) {
+    runWorker(serveAlone, startFailure);
+    return;
+  }
   try {
     const config = loadConfig({ argv: argv[0] === 'serve' ? argv.slice(1) : argv });
-    await serve(config);
+    await serve(config, argv);
   } catch (error) {
-    process.stderr.write(`open-responses: ${oneLine(startFailure(error))}\n`);
-    process.exit(error instanceof ConfigError ? exitCodes.misused : exitCodes.failed);
+    const { message, isMisuse } = startFailure(error);
+    process.stderr.write(`open-responses: ${message}\n`);
+    process.exit(isMisuse ? exitCodes.misused : exitCodes.failed);
   }
 }
 
-async function serve(config: Config): Promise<void> {
+async function serve(config: Config, argv: readonly string[]): Promise<void> {
   const logger = createLogger(config.log);
-  let running: RunningServer | undefined;
+  let running: Served | undefined;
   // Before the start: as the first process of a container this one gets no signal that it has no listener for.
   stopOnSignals(() => running, logger);
   surviveDefects(logger);
+  const file = fileURLToPath(import.meta.url);
+  running = config.server.workers > 1 ? await startWorkers({ config, file, argv, logger }) : await startAlone(config);
+  const { url, models } = running;
+  process.stdout.write(banner({ version: packageVersion(), url, config, models }));
+}
+
+async function startAlone(config: Config): Promise<RunningServer> {
   // Loaded only now, so that --help and a wrong flag are answered at once.
   const { startServer } = await import('./server.ts');
-  running = await startServer(config);
-  const { url, models } = running;
-  process.stdout.write(banner({ version: packageVersion(), url, config: running.config, models }));
+  return startServer(config);
+}
+
+/** The same as one of several processes. */
+function serveAlone(config: Config): { readonly logger: Logger; readonly served: Promise<Served> } {
+  const logger = createLogger(config.log);
+  surviveDefects(logger);
+  return { logger, served: startAlone(config) };
 }
 
 /** The first signal ends the server gracefully, a second one at once, whatever is still open. */
-function stopOnSignals(server: () => RunningServer | undefined, logger: Logger): void {
+function stopOnSignals(server: () => Pick<Served, 'close'> | undefined, logger: Logger): void {
   let first: { readonly signal: string; readonly atMs: number } | undefined;
   let exitCode = 0;
   const stop = (signal: 'SIGINT' | 'SIGTERM'): void => {
@@ -85,8 +103,12 @@ function surviveDefects(logger: Logger): void {
   process.on('unhandledRejection', (reason) => logger.error({ err: reason }, 'a rejection that nothing handled'));
 }
 
-function startFailure(error: unknown): string {
-  if (error instanceof ConfigError) return error.message;
+function startFailure(error: unknown): StartFailure {
+  return { message: oneLine(failureText(error)), isMisuse: error instanceof ConfigError };
+}
+
+function failureText(error: unknown): string {
+  if (error instanceof ConfigError || error instanceof WorkerFailed) return error.message;
   if (!(error instanceof Error)) return `The server can't start: ${String(error)}`;
   const { code, port, address } = error as { code?: unknown; port?: unknown; address?: unknown };
   switch (code) {

@@ -17,10 +17,8 @@ import { CredentialBook } from './models/credentials.ts';
 import { createDemoModel } from './models/demo/demo.ts';
 import { createDispatcher, type HttpClient } from './models/http-client.ts';
 import { createProviders, type Provider } from './models/providers.ts';
+import { openStore } from './open-store.ts';
 import type { Store } from './store.ts';
-import { createMemoryStore } from './stores/memory/store.ts';
-import { UnusableDatabase } from './stores/sqlite/schema.ts';
-import { createSqliteStore } from './stores/sqlite/store.ts';
 
 /** A server that answers. */
 export type RunningServer = {
@@ -65,7 +63,7 @@ async function startWith(client: HttpClient, config: Config): Promise<RunningSer
   await refuseOpenSpending({ config, providers, isDemoOn, book, logger });
   if (config.server.port !== 0) await refuseOwnAddress(config.server.host, config.server.port, providers);
 
-  const store = await createStore(config);
+  const store = await openStore(config);
   const counters = new Map<string, number>();
   const needsProof = !isLoopback && config.auth.mode !== 'none';
   const proof = needsProof ? vouching(book, providers) : noProof;
@@ -110,16 +108,6 @@ async function startWith(client: HttpClient, config: Config): Promise<RunningSer
   };
 }
 
-/** @throws ConfigError where the path can't be a database of ours. */
-async function openSqlite(config: Config): Promise<Store> {
-  try {
-    return await createSqliteStore({ ...config.sqlite, now: Date.now });
-  } catch (error) {
-    if (error instanceof UnusableDatabase) throw new ConfigError(`open-responses.sqlite.path: ${error.message}`);
-    throw error;
-  }
-}
-
 /** @throws ConfigError where the file of further certificate authorities is none. */
 function createClient(config: Config): HttpClient {
   try {
@@ -127,17 +115,6 @@ function createClient(config: Config): HttpClient {
   } catch (error) {
     if (config.upstream.caFile === undefined) throw error;
     throw new ConfigError(`open-responses.upstream.ca-file: ${error instanceof Error ? error.message : String(error)}`);
-  }
-}
-
-function createStore(config: Config): Promise<Store> | Store {
-  switch (config.store.type) {
-    case 'in-memory':
-      return createMemoryStore({ ...config.memory, now: Date.now });
-    case 'sqlite':
-      return openSqlite(config);
-    default:
-      return config.store.type satisfies never;
   }
 }
 

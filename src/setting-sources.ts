@@ -13,6 +13,7 @@ import {
   propertyPrefix,
   providerSettings,
   reservedProvider,
+  type SettingKey,
   settings,
 } from './settings.ts';
 
@@ -25,7 +26,12 @@ export type Given = {
 
 /** What a key of the table stands for, `providers.NAME.…` and `models.ALIAS` taken apart. */
 export type Key =
-  | { readonly type: 'setting'; readonly key: keyof typeof settings }
+  | {
+      readonly type: 'setting';
+      readonly key: SettingKey;
+      /** The value is the path of a file that holds it. */
+      readonly isFile: boolean;
+    }
   | {
       readonly type: 'provider';
       readonly provider: string;
@@ -44,17 +50,29 @@ export type Flags = { readonly level: Level; readonly configFile: string | undef
 type Environment = Readonly<Record<string, string | undefined>>;
 
 const fileSuffix = '-file';
+/** Flags that are often written get by with less. */
+const shortFlags: ReadonlyMap<string, SettingKey> = new Map([['workers', 'server.workers']]);
 /** The last parts of a provider's keys, `-file` of secrets included, the longest first. */
 const providerEnds = Object.entries(providerSettings)
   .flatMap(([field, row]) => (row.secret ? [field + fileSuffix, field] : [field]))
   .sort((a, b) => b.length - a.length);
+/** The secrets among the settings of a fixed name, by the key that names a file which holds one. */
+const settingFiles: ReadonlyMap<string, SettingKey> = new Map(
+  Object.keys(settings)
+    .filter(isSettingKey)
+    .filter((key) => settings[key].secret)
+    .map((key) => [key + fileSuffix, key]),
+);
 const documentedKeys = allSettings()
   .map(([key]) => key)
+  .concat([...settingFiles.keys()])
   .concat(providerEnds.filter((end) => end.endsWith(fileSuffix)).map((end) => `providers.NAME.${end}`));
 
 /** Undefined: there is no such key. Throws `BadValue` where there is one but for its provider or alias. */
 export function parseKey(key: string): Key | undefined {
-  if (isSettingKey(key)) return { type: 'setting', key };
+  if (isSettingKey(key)) return { type: 'setting', key, isFile: false };
+  const inFile = settingFiles.get(key);
+  if (inFile !== undefined) return { type: 'setting', key: inFile, isFile: true };
   if (key === 'models') return { type: 'aliases' };
   if (key.startsWith('models.')) {
     const alias = key.slice('models.'.length);
@@ -160,7 +178,7 @@ function isKnown(key: string, name: string): boolean {
 function unexpectedArgument(argument: string, at: number): ConfigError {
   // Anything longer or odder may be a secret that went astray.
   const isCommand = /^[a-z]{1,16}$/.test(argument);
-  if (at === 0 && isCommand) return new ConfigError(`Unknown command ${argument}: the only command is serve.`);
+  if (at === 0 && isCommand) return new ConfigError(`Unknown command ${argument}: there are serve, migrate and store stats.`);
   const shown = isCommand ? `Unexpected argument ${argument}` : `Unexpected argument in position ${at + 1}`;
   return new ConfigError(`${shown}: a command comes first, and everything else is a flag, as in --server.port 8080.`);
 }
@@ -168,6 +186,8 @@ function unexpectedArgument(argument: string, at: number): ConfigError {
 function flagKey(flag: string): { readonly key: string; readonly negated: boolean } {
   const key = flag.replace(/^--/, '');
   if (key === 'config') return { key, negated: false };
+  const long = flag.startsWith('--') ? shortFlags.get(key) : undefined;
+  if (long !== undefined) return { key: long, negated: false };
   if (flag.startsWith('--') && isKnown(key, `${flag} (flag)`)) return { key, negated: false };
   const positive = key.replace(/^no-/, '');
   if (flag.startsWith('--no-') && isKnown(positive, `${flag} (flag)`)) {
@@ -175,7 +195,7 @@ function flagKey(flag: string): { readonly key: string; readonly negated: boolea
     throw new ConfigError(`${flag} (flag) is unknown: ${flagName(positive)} is not a switch and needs a value.`);
   }
   const bare = key.replace(/^-/, '');
-  const names = [...candidates(bare), 'config', 'help', 'version'];
+  const names = [...candidates(bare), ...shortFlags.keys(), 'config', 'help', 'version'];
   throw unknown(`${flag} (flag)`, nearest(bare, names), flagName);
 }
 
@@ -192,7 +212,9 @@ function isSwitch(key: string): boolean {
 
 /** In a variable's name `_` stands for `.` and `-`, so the table decides; in names of providers and aliases it is `-`. */
 function environmentKey(name: string): string | undefined {
-  const known = ['models', ...Object.keys(settings)].find((key) => environmentName(key) === name);
+  const known = ['models', ...Object.keys(settings), ...settingFiles.keys()].find(
+    (key) => environmentName(key) === name,
+  );
   if (known !== undefined) return known;
   const rest = name.slice(environmentPrefix.length);
   const lower = rest.toLowerCase().replaceAll('_', '-');

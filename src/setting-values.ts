@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { availableParallelism } from 'node:os';
 
 /** Why a text can't be a setting's value: the end of a sentence that already names the setting and its source. */
 export class BadValue extends Error {
@@ -88,6 +89,40 @@ export const optionalPath: Kind<string | undefined> = {
   parse: (value) => (value === '' ? undefined : value),
 };
 
+/** The same, or nothing, which is the default of what uses it. */
+function orNothing<T>(some: Kind<T>): Kind<T | undefined> {
+  return { ...some, parse: (value) => (value === '' ? undefined : some.parse(value)) };
+}
+
+/** Where a database is, often with a password. What it says in detail is for the database's own client to read. */
+export function databaseUri(...schemes: readonly string[]): Kind<string | undefined> {
+  const begins = alternatives(schemes.map((scheme) => `${scheme}://`));
+  const allowed = `an address that begins with ${begins}, without blanks, as in ${schemes[0]}://user:password@host/database`;
+  return orNothing(
+    kind(
+      allowed,
+      (value) =>
+        schemes.some((scheme) => value.toLowerCase().startsWith(`${scheme}://`)) && !/\s/.test(value)
+          ? value
+          : undefined,
+      'an address with its user and password',
+    ),
+  );
+}
+
+/** A schema of PostgreSQL, as it is written without quotes; `pg_…` is taken by PostgreSQL itself. */
+export const schemaName: Kind<string> = kind(
+  'a name of lower-case letters, digits and _, at most 63, first a letter or _, and not pg_',
+  (value) => (/^(?!pg_)[a-z_][a-z0-9_]{0,62}$/.test(value) ? value : undefined),
+);
+
+/** A database of MongoDB, or nothing. */
+export const mongoDatabase: Kind<string | undefined> = orNothing(
+  kind('a name of at most 63 letters, digits, _ and -', (value) =>
+    /^[A-Za-z0-9_-]{1,63}$/.test(value) ? value : undefined,
+  ),
+);
+
 export function oneOf<const T extends string>(...values: readonly T[]): Kind<T> {
   return kind(alternatives(values), (value) => values.find((each) => each === value));
 }
@@ -110,6 +145,14 @@ export function integer(min: number, max: number = Number.MAX_SAFE_INTEGER): Kin
   const range = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
   return kind(`a whole number ${range}`, (value) => within(/^\d+$/.test(value) ? Number(value) : Number.NaN, min, max));
 }
+
+const maxWorkers = 256;
+
+/** `auto` is one for each CPU that this process may use. */
+export const workers: Kind<number> = kind(`auto, or a whole number from 1 to ${maxWorkers}`, (value) => {
+  if (value === 'auto') return Math.min(availableParallelism(), maxWorkers);
+  return within(/^\d+$/.test(value) ? Number(value) : Number.NaN, 1, maxWorkers);
+});
 
 /** A time with its unit, in milliseconds. */
 export function duration(minMs: 0 | 1 = 1): Kind<number> {

@@ -2,12 +2,14 @@ import {
   aliases,
   apiKey,
   baseUrl,
+  databaseUri,
   duration,
   headers,
   host,
   hosts,
   integer,
   type Kind,
+  mongoDatabase,
   oneOf,
   onOff,
   onOffAuto,
@@ -16,9 +18,11 @@ import {
   profileName,
   providerName,
   proxies,
+  schemaName,
   size,
   target,
   text,
+  workers,
 } from './setting-values.ts';
 
 /** One row of the table. A property, an environment variable and a flag are three ways to write the same key. */
@@ -55,6 +59,11 @@ export const settings = {
     'The address to listen on. `0.0.0.0` or `::` opens the server to the network.',
   ),
   'server.port': setting(integer(0, 65_535), '8080', 'The port to listen on. 0 takes a free one.'),
+  'server.workers': setting(
+    workers,
+    '1',
+    'How many processes serve requests, which share the address and the store; `auto` is one for each CPU. More than one need a store that processes can share, so not `in-memory`. What other settings limit, such as `upstream.max-connections`, each process counts for itself.',
+  ),
   'server.allowed-hosts': setting(
     hosts,
     '',
@@ -95,14 +104,24 @@ export const settings = {
     'Who may call a server that listens beyond loopback. `passthrough`: whoever brings the key of a provider, which goes on to it; a server whose own keys anybody could spend does not start. `none`: everybody who reaches it, with or without a key. Callers with different keys never see what the other one stored.',
   ),
   'store.type': setting(
-    oneOf('in-memory', 'sqlite'),
+    oneOf('in-memory', 'sqlite', 'postgres', 'mongodb'),
     'in-memory',
-    'Where responses and conversations are kept. `in-memory` loses them when the server stops; `sqlite` keeps them in a file.',
+    'Where responses and conversations are kept. `in-memory` loses them when the server stops; `sqlite` keeps them in a file; `postgres` and `mongodb` in a database that many servers can share.',
   ),
   'store.default': setting(
     onOff,
     'false',
     "What an omitted `store` in a request means. `true` is OpenAI's rule, for clients that never send `store`. A request that names a conversation is stored either way, unless it says `store: false`.",
+  ),
+  'store.timeout': setting(
+    duration(),
+    '10s',
+    'How long one operation of a PostgreSQL or MongoDB store may take, the wait for a connection included. Then the request gets a 503 that asks it to come again.',
+  ),
+  'store.auto-migrate': setting(
+    onOff,
+    'true',
+    'Whether a starting server brings the schema of its database up to date. With `false` it refuses to start on one that is behind, for operators who run `open-responses migrate` themselves.',
   ),
   'memory.max-threads': setting(
     integer(1),
@@ -115,6 +134,25 @@ export const settings = {
     oneOf('full', 'normal'),
     'full',
     '`full`: what a client was told is stored survives a power cut. `normal`: faster, and survives a crash of the server, but not always one of the machine.',
+  ),
+  'postgres.uri': secret(databaseUri('postgres', 'postgresql'), 'The database of the PostgreSQL store.'),
+  'postgres.pool-size': setting(
+    integer(1, 1_000),
+    '10',
+    'The most connections of one process to PostgreSQL. All processes together must stay below its `max_connections`.',
+  ),
+  'postgres.schema': setting(
+    schemaName,
+    'open_responses',
+    'The schema that holds the tables. It is made where it is missing, and nothing outside it is touched.',
+  ),
+  'mongodb.uri': secret(
+    databaseUri('mongodb', 'mongodb+srv'),
+    'The deployment of the MongoDB store. Options such as the size of the pool belong into it.',
+  ),
+  'mongodb.database': optional(
+    mongoDatabase,
+    'The database of the MongoDB store. Without it the one that the address names, else `openresponses`.',
   ),
   'context.max-bytes': setting(
     size,

@@ -5,7 +5,7 @@ import { allSettings, environmentName, flagName, otherVariables, propertyName, t
 const groups: readonly { readonly title: string; readonly starts: readonly string[] }[] = [
   { title: 'Server', starts: ['server'] },
   { title: 'HTTP and callers', starts: ['http', 'auth'] },
-  { title: 'Store', starts: ['store', 'memory', 'sqlite', 'context', 'conversation'] },
+  { title: 'Store', starts: ['store', 'memory', 'sqlite', 'postgres', 'mongodb', 'context', 'conversation'] },
   { title: 'Streams', starts: ['stream'] },
   { title: 'Providers and models', starts: ['providers', 'models', 'default-provider'] },
   { title: 'Calls of providers', starts: ['upstream'] },
@@ -67,6 +67,8 @@ taken from the working directory:
 | property | \`open-responses.providers.NAME.api-key-file=/run/secrets/key\` |
 | environment variable | \`OPEN_RESPONSES_PROVIDERS_NAME_API_KEY_FILE=/run/secrets/key\` |
 | flag | \`--providers.NAME.api-key-file /run/secrets/key\` |
+
+Secrets are the keys and headers of providers and the addresses of databases: \`open-responses.postgres.uri-file\`.
 
 Prefer a file or the environment: other users of the machine can read a process's flags. Giving both a secret and its file in
 the same source is a mistake.

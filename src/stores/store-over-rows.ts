@@ -1,5 +1,6 @@
 import type { Metadata } from '../api/primitives.ts';
 import type { NewTurn, Store } from '../store.ts';
+import { reach } from './fault-points.ts';
 import { readContext, readConversation, readItem, readNewestItems, readPage, readResponse } from './reading.ts';
 import type { ReadRows } from './rows.ts';
 import type { Steps } from './steps.ts';
@@ -77,7 +78,10 @@ export function storeOverRows(backend: Backend): Store {
       await backend.write({ kind: 'release_lease', ...names({ tenant, id, holder }) });
     },
     async appendTurn(tenant, turn) {
-      return backend.write({ kind: 'append_turn', ...names({ tenant }), turn: wellFormedTurn(turn) });
+      reach('before_append');
+      const outcome = await backend.write({ kind: 'append_turn', ...names({ tenant }), turn: wellFormedTurn(turn) });
+      reach('after_append');
+      return outcome;
     },
     async getResponse(tenant, id) {
       const at = names({ tenant, id });

@@ -158,7 +158,8 @@ function* deleteItem(rows: WriteRows, operation: Of<'delete_item'>): Steps<'dele
   return entries.length > 0 ? 'deleted' : 'missing';
 }
 
-function withoutItem(entry: EntryRow, itemId: string): [entry: EntryRow, removed: readonly IndexedItem[]] {
+/** An entry as it is once an item of that id is gone from it, and what that took out of the index. */
+export function withoutItem(entry: EntryRow, itemId: string): [entry: EntryRow, removed: readonly IndexedItem[]] {
   const kept: StoredItem[] = [];
   const removed: IndexedItem[] = [];
   let inputCount = entry.inputCount;

@@ -25,7 +25,7 @@ describe('docs/configuration.md', () => {
     const config = load({ properties: example, files: { '/run/secrets/vllm-key': 'k' } });
     expect(config.providers.get('my-vllm')?.apiKey).toBe('k');
     expect(config.models.map((each) => each.alias)).toEqual(['gpt-4o', 'gpt-*']);
-    expect(config.store).toEqual({ type: 'sqlite', default: true });
+    expect(config.store).toMatchObject({ type: 'sqlite', default: true });
   });
 });
 

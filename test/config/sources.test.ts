@@ -78,7 +78,7 @@ describe('flags', () => {
     [['--config='], '--config (flag) needs the path of a file'],
     [['--config', 'a', '--config', 'b'], '--config (flag) is given twice'],
     [['--config', 'missing.properties'], 'missing.properties (--config) does not exist'],
-    [['start'], 'Unknown command start: the only command is serve'],
+    [['start'], 'Unknown command start: there are serve, migrate and store stats'],
     [['--server.port=1', 'start'], 'Unexpected argument start'],
     [['--store.default', 'maybe'], '--store.default (flag) is "maybe": it must be true or false'],
     [['-p', '80'], '-p (flag) is unknown'],

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import type { Config } from '../../src/config.ts';
 import { allSettings, environmentName, flagName, propertyName } from '../../src/settings.ts';
@@ -6,7 +7,7 @@ import { load, refusal } from './load.ts';
 const MiB = 1024 ** 2;
 
 const defaults: Config = {
-  server: { host: '127.0.0.1', port: 8080, allowedHosts: [], shutdownTimeoutMs: 30_000 },
+  server: { host: '127.0.0.1', port: 8080, workers: 1, allowedHosts: [], shutdownTimeoutMs: 30_000 },
   http: {
     corsOrigins: [],
     trustProxy: false,
@@ -18,9 +19,11 @@ const defaults: Config = {
     writeTimeoutMs: 60_000,
   },
   auth: { mode: 'passthrough' },
-  store: { type: 'in-memory', default: false },
+  store: { type: 'in-memory', default: false, timeoutMs: 10_000, autoMigrate: true },
   memory: { maxThreads: 100_000, maxBytes: 1024 * MiB },
   sqlite: { path: 'open-responses.sqlite', synchronous: 'full' },
+  postgres: { uri: undefined, poolSize: 10, schema: 'open_responses' },
+  mongodb: { uri: undefined, database: undefined },
   context: { maxBytes: 32 * MiB },
   conversation: { leaseMs: 15_000 },
   stream: { openAfterMs: 10_000, keepAliveMs: 15_000, done: true, obfuscation: false },
@@ -53,6 +56,8 @@ const good: readonly Good[] = [
   ['server.host', 'localhost', (c) => c.server.host, 'localhost'],
   ['server.port', '0', (c) => c.server.port, 0],
   ['server.port', '65535', (c) => c.server.port, 65_535],
+  ['server.workers', '256', (c) => c.server.workers, 256],
+  ['server.workers', 'auto', (c) => c.server.workers, Math.min(availableParallelism(), 256)],
   ['server.allowed-hosts', 'A.example, b.example', (c) => c.server.allowedHosts, ['a.example', 'b.example']],
   ['server.shutdown-timeout', '0', (c) => c.server.shutdownTimeoutMs, 0],
   ['http.cors-origins', 'https://a.example', (c) => c.http.corsOrigins, ['https://a.example']],
@@ -73,11 +78,27 @@ const good: readonly Good[] = [
   ['http.write-timeout', '20s', (c) => c.http.writeTimeoutMs, 20_000],
   ['auth.mode', 'none', (c) => c.auth.mode, 'none'],
   ['store.type', 'sqlite', (c) => c.store.type, 'sqlite'],
+  ['store.type', 'postgres', (c) => c.store.type, 'postgres'],
+  ['store.type', 'mongodb', (c) => c.store.type, 'mongodb'],
   ['store.default', 'true', (c) => c.store.default, true],
+  ['store.timeout', '4s', (c) => c.store.timeoutMs, 4_000],
+  ['store.auto-migrate', 'false', (c) => c.store.autoMigrate, false],
   ['memory.max-threads', '7', (c) => c.memory.maxThreads, 7],
   ['memory.max-bytes', '2KiB', (c) => c.memory.maxBytes, 2048],
   ['sqlite.path', 'data/my file.sqlite', (c) => c.sqlite.path, 'data/my file.sqlite'],
   ['sqlite.synchronous', 'normal', (c) => c.sqlite.synchronous, 'normal'],
+  [
+    'postgres.uri',
+    'postgres://u:p@db/x?sslmode=verify-full',
+    (c) => c.postgres.uri,
+    'postgres://u:p@db/x?sslmode=verify-full',
+  ],
+  ['postgres.uri', 'POSTGRESQL://db', (c) => c.postgres.uri, 'POSTGRESQL://db'],
+  ['postgres.pool-size', '3', (c) => c.postgres.poolSize, 3],
+  ['postgres.schema', '_mine2', (c) => c.postgres.schema, '_mine2'],
+  ['mongodb.uri', 'mongodb://a,b,c/?replicaSet=rs', (c) => c.mongodb.uri, 'mongodb://a,b,c/?replicaSet=rs'],
+  ['mongodb.uri', 'mongodb+srv://u:p@cluster', (c) => c.mongodb.uri, 'mongodb+srv://u:p@cluster'],
+  ['mongodb.database', 'Open-Responses_2', (c) => c.mongodb.database, 'Open-Responses_2'],
   ['context.max-bytes', '12B', (c) => c.context.maxBytes, 12],
   ['conversation.lease', '3s', (c) => c.conversation.leaseMs, 3000],
   ['stream.keep-alive', '4s', (c) => c.stream.keepAliveMs, 4000],
@@ -126,6 +147,10 @@ const bad: readonly Bad[] = [
   ['server.port', '1e3', 'a whole number from 0 to 65535'],
   ['server.port', '0x50', 'a whole number from 0 to 65535'],
   ['server.port', '８０', 'a whole number from 0 to 65535'],
+  ['server.workers', '0', 'auto, or a whole number from 1 to 256'],
+  ['server.workers', '257', 'auto, or a whole number from 1 to 256'],
+  ['server.workers', 'many', 'auto, or a whole number from 1 to 256'],
+  ['server.workers', '', 'auto, or a whole number from 1 to 256'],
   ['server.allowed-hosts', 'a.example:8080', 'host names without a port'],
   ['server.allowed-hosts', 'a.example,,b.example', 'host names without a port'],
   ['server.allowed-hosts', '*', 'host names without a port'],
@@ -153,8 +178,17 @@ const bad: readonly Bad[] = [
   ['upstream.idle-timeout', '0', 'above 0'],
   ['upstream.timeout', '597h', 'at most 596h'],
   ['auth.mode', 'Passthrough', 'passthrough or none'],
-  ['store.type', 'postgres', 'in-memory or sqlite'],
-  ['store.type', 'toString', 'in-memory or sqlite'],
+  ['store.type', 'redis', 'in-memory, sqlite, postgres or mongodb'],
+  ['store.type', 'toString', 'in-memory, sqlite, postgres or mongodb'],
+  ['store.timeout', '0', 'above 0'],
+  ['store.auto-migrate', 'off', 'true or false'],
+  ['postgres.pool-size', '0', 'from 1 to 1000'],
+  ['postgres.schema', 'Mine', 'lower-case letters'],
+  ['postgres.schema', 'a"; DROP SCHEMA public; --', 'lower-case letters'],
+  ['postgres.schema', 'pg_mine', 'not pg_'],
+  ['postgres.schema', 'x'.repeat(64), 'at most 63'],
+  ['mongodb.database', 'a.b', 'letters, digits, _ and -'],
+  ['mongodb.database', 'a$b', 'letters, digits, _ and -'],
   ['store.default', 'yes', 'true or false'],
   ['store.default', 'TRUE', 'true or false'],
   ['store.default', '', 'true or false'],
@@ -207,11 +241,57 @@ describe('values', () => {
     expect(variable).toContain(allowed);
   });
 
+  it.each([
+    ['postgres.uri', 'mysql://u:hunter2@db/x', 'postgres:// or postgresql://'],
+    ['postgres.uri', 'hunter2', 'postgres:// or postgresql://'],
+    ['postgres.uri', 'postgres://u:hunter2 @db', 'without blanks'],
+    ['mongodb.uri', 'postgres://u:hunter2@db/x', 'mongodb:// or mongodb+srv://'],
+  ])('%s refuses what it can\u2019t be, and shows nothing of it', (key, text, allowed) => {
+    for (const message of [
+      refusal({ properties: `${propertyName(key)}=${text}` }),
+      refusal({ flags: [`${flagName(key)}=${text}`] }),
+      refusal({ env: { [environmentName(key)]: text } }),
+      refusal({ properties: `${propertyName(key)}-file=uri.txt`, files: { '/uri.txt': text, 'uri.txt': text } }),
+    ]) {
+      expect(message).toContain(allowed);
+      expect(message).not.toContain('hunter2');
+    }
+  });
+
+  it('reads the address of a database from a file', () => {
+    const files = { '/run/uri': 'postgres://u:p@db/x\n' };
+    const read = (from: Parameters<typeof load>[0]) => load(from).postgres.uri;
+    expect(read({ properties: 'open-responses.postgres.uri-file=/run/uri', files })).toBe('postgres://u:p@db/x');
+    expect(read({ env: { OPEN_RESPONSES_POSTGRES_URI_FILE: '/run/uri' }, files })).toBe('postgres://u:p@db/x');
+    expect(read({ flags: ['--postgres.uri-file', '/run/uri'], files })).toBe('postgres://u:p@db/x');
+    const stronger = { OPEN_RESPONSES_POSTGRES_URI: 'postgres://other' };
+    expect(read({ properties: 'open-responses.postgres.uri-file=/run/uri', env: stronger, files })).toBe(
+      'postgres://other',
+    );
+    expect(refusal({ env: { ...stronger, OPEN_RESPONSES_POSTGRES_URI_FILE: '/run/uri' }, files })).toContain(
+      'are both set',
+    );
+    expect(refusal({ env: { OPEN_RESPONSES_MONGODB_URI_FILE: '/none' } })).toContain('does not exist');
+  });
+
   it('covers every setting with a fixed name', () => {
     const fixed = allSettings()
       .map(([key]) => key)
       .filter((key) => !/NAME|ALIAS/.test(key));
     expect([...new Set(good.map(([key]) => key))].sort()).toEqual(fixed.sort());
+  });
+
+  it('knows a short flag for the number of workers, and no other short name', () => {
+    expect(load({ flags: ['--workers', '3'] }).server.workers).toBe(3);
+    expect(load({ flags: ['--workers=auto'] })).toEqual(load({ flags: ['--server.workers=auto'] }));
+    expect(refusal({ flags: ['--workers=0'] })).toContain('--workers (flag) is "0": it must be auto, or');
+    expect(refusal({ flags: ['--workers'] })).toContain('--workers (flag) needs a value');
+    expect(refusal({ flags: ['--workers=2', '--workers=2'] })).toBe('--workers (flag) is given twice.');
+    expect(refusal({ flags: ['--workers=2', '--server.workers=2'] })).toContain('contradict each other');
+    expect(refusal({ flags: ['--worker=2'] })).toContain('Did you mean --workers?');
+    expect(refusal({ flags: ['--no-workers'] })).toContain('--no-workers (flag) is unknown.');
+    expect(refusal({ properties: 'open-responses.workers=2' })).toContain('is unknown');
+    expect(refusal({ env: { OPEN_RESPONSES_WORKERS: '2' } })).toContain('is unknown');
   });
 
   it('spells no two settings alike', () => {

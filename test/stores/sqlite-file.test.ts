@@ -9,9 +9,10 @@ import type { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { EntryPlace, Store } from '../../src/store.ts';
 import { StoreUnavailable } from '../../src/store.ts';
+import { UnusableDatabase } from '../../src/store-admin.ts';
 import { openForWriting } from '../../src/stores/sqlite/connection.ts';
 import { GroupCommit } from '../../src/stores/sqlite/group-commit.ts';
-import { schemaVersion, UnusableDatabase } from '../../src/stores/sqlite/schema.ts';
+import { schemaVersion } from '../../src/stores/sqlite/schema.ts';
 import { createSqliteStore } from '../../src/stores/sqlite/store.ts';
 import {
   conversationIds,

@@ -1,3 +1,4 @@
+import { expect } from 'vitest';
 import type { Json } from './harness.ts';
 
 /** What a client was told before the server died. */
@@ -34,6 +35,52 @@ export type TurnState = {
   readonly chain: Acknowledged[];
   readonly conversationTurns: Acknowledged[];
 };
+
+/** A conversation to run turns in, and nothing told yet. */
+export async function newTurnState(url: string): Promise<TurnState> {
+  const headers = { 'content-type': 'application/json' };
+  const created = await json(url, '/v1/conversations', { method: 'POST', headers, body: '{}' });
+  return { next: 0, conversation: created.id, chain: [], conversationTurns: [] };
+}
+
+/** Everything that was acknowledged is there, whole and once; what was not may be there, but whole. */
+export async function checkTurns(url: string, state: TurnState): Promise<void> {
+  for (const { id, text } of [...state.chain, ...state.conversationTurns]) {
+    const response = await json(url, `/v1/responses/${id}`);
+    expect(response).toMatchObject({ id, status: 'completed' });
+    expect(response.output.map((item: Json) => item.content[0].text)).toEqual([text]);
+  }
+  const newest = state.chain.at(-1);
+  if (newest !== undefined) {
+    const chain = await itemTexts(url, `/v1/responses/${newest.id}/input_items`);
+    const expected = state.chain.flatMap(({ text }) => [`Say exactly: ${text}`, text]).slice(0, -1);
+    expect(chain).toEqual(expected);
+  }
+  const items = await itemTexts(url, `/v1/conversations/${state.conversation}/items`);
+  expect(new Set(items).size).toBe(items.length);
+  for (const { text } of state.conversationTurns) {
+    const at = items.indexOf(text);
+    expect(items[at - 1]).toBe(`Say exactly: ${text}`);
+  }
+  expect(items.length % 2).toBe(0);
+}
+
+async function json(url: string, path: string, init?: RequestInit): Promise<Json> {
+  const answer = await fetch(`${url}${path}`, init);
+  expect(answer.status, path).toBe(200);
+  return answer.json();
+}
+
+async function itemTexts(url: string, path: string): Promise<string[]> {
+  const texts: string[] = [];
+  let after = '';
+  for (;;) {
+    const page = await json(url, `${path}?order=asc&limit=100${after}`);
+    texts.push(...page.data.map((item: Json) => item.content[0].text));
+    if (!page.has_more) return texts;
+    after = `&after=${page.last_id}`;
+  }
+}
 
 async function ask(url: string, body: object): Promise<Json> {
   const answer = await fetch(`${url}/v1/responses`, {

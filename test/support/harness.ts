@@ -5,13 +5,21 @@ import OpenAI from 'openai';
 import { expect, onTestFinished } from 'vitest';
 import { loadConfig } from '../../src/config.ts';
 import { type RunningServer, startServer } from '../../src/server.ts';
+import { freshMongoDatabase, freshPostgresSchema, mongoUri, postgresUri } from './databases.ts';
 import { checkEvents, checkResponse } from './wire-schemas.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of many shapes.
 export type Json = any;
 
-export type StoreType = 'in-memory' | 'sqlite';
-export const storeTypes: readonly StoreType[] = ['in-memory', 'sqlite'];
+export type StoreType = 'in-memory' | 'sqlite' | 'postgres' | 'mongodb';
+
+/** Those that survive their server and that several servers can share. What is missing here, the run has said loudly. */
+export const sharedStoreTypes: readonly StoreType[] = [
+  'sqlite',
+  ...(postgresUri() === undefined ? [] : ['postgres' as const]),
+  ...(mongoUri() === undefined ? [] : ['mongodb' as const]),
+];
+export const storeTypes: readonly StoreType[] = ['in-memory', ...sharedStoreTypes];
 
 /** An event as it came over the wire. */
 export type WireEvent = { readonly event: string; readonly data: Json };
@@ -178,12 +186,27 @@ export async function start(
   return startServer(loadConfig({ argv, env, cwd: tmpdir() }));
 }
 
-/** Settings for a store of that type; a file of its own for SQLite, removed with the test. */
+/** Settings for an empty store of that type, which goes with the test. */
 export async function storeSettings(type: StoreType): Promise<Record<string, string>> {
-  if (type === 'in-memory') return { 'store.type': type };
-  const folder = await mkdtemp(join(tmpdir(), 'open-responses-'));
-  onTestFinished(() => rm(folder, { recursive: true, force: true }));
-  return { 'store.type': type, 'sqlite.path': join(folder, 'test.sqlite') };
+  switch (type) {
+    case 'in-memory':
+      return { 'store.type': type };
+    case 'sqlite': {
+      const folder = await mkdtemp(join(tmpdir(), 'open-responses-'));
+      onTestFinished(() => rm(folder, { recursive: true, force: true }));
+      return { 'store.type': type, 'sqlite.path': join(folder, 'test.sqlite') };
+    }
+    case 'postgres': {
+      const { uri, schema } = await freshPostgresSchema();
+      return { 'store.type': type, 'postgres.uri': uri, 'postgres.schema': schema };
+    }
+    case 'mongodb': {
+      const { uri, database } = await freshMongoDatabase();
+      return { 'store.type': type, 'mongodb.uri': uri, 'mongodb.database': database };
+    }
+    default:
+      return type satisfies never;
+  }
 }
 
 /** The text of a response's messages. */

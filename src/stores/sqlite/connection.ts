@@ -1,6 +1,7 @@
 import { DatabaseSync } from 'node:sqlite';
+import { UnusableDatabase } from '../../store-admin.ts';
 import { isBusy } from './failures.ts';
-import { migrate, UnusableDatabase } from './schema.ts';
+import { migrate, requireCurrent } from './schema.ts';
 
 export type Synchronous = 'full' | 'normal';
 
@@ -14,16 +15,19 @@ export type WriterSetup = {
   readonly synchronous: Synchronous;
   /** How long a change waits for another process that is writing. */
   readonly busyTimeoutMs: number;
+  /** Off: a file whose schema is behind is refused. */
+  readonly autoMigrate?: boolean;
 };
 
-export function openForWriting({ path, synchronous, busyTimeoutMs }: WriterSetup): DatabaseSync {
+export function openForWriting({ path, synchronous, busyTimeoutMs, autoMigrate = true }: WriterSetup): DatabaseSync {
   const database = new DatabaseSync(path, { timeout: busyTimeoutMs });
   try {
     database.exec('PRAGMA secure_delete = ON');
     useWriteAheadLog(database, busyTimeoutMs);
     database.exec(`PRAGMA synchronous = ${synchronous}; PRAGMA journal_size_limit = ${maxIdleLogBytes}`);
     database.exec('PRAGMA cache_size = -16000');
-    migrate(database, path);
+    if (autoMigrate) migrate(database, path);
+    else requireCurrent(database, path);
     return database;
   } catch (error) {
     database.close();

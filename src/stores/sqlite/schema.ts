@@ -1,4 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
+import { UnusableDatabase } from '../../store-admin.ts';
+import { reach } from '../fault-points.ts';
 
 /** Marks the file as ours, "OpRs": another application's database is never written to. */
 const applicationId = 0x4f705273;
@@ -67,27 +69,40 @@ const migrations: readonly string[] = [
 
 export const schemaVersion = migrations.length;
 
-/** The database can't be used by this program, now or later; the message is for the operator. */
-export class UnusableDatabase extends Error {
-  override readonly name = 'UnusableDatabase';
+/** The version of the schema, 0 in an empty file. @throws UnusableDatabase where it is not for this release. */
+export function inspect(database: DatabaseSync, path: string): number {
+  const version = pragma(database, 'user_version');
+  if (version > schemaVersion) {
+    throw new UnusableDatabase(
+      `${path} was written by a newer release: its schema has version ${version}, this release knows ${schemaVersion}`,
+    );
+  }
+  const tables = database.prepare('SELECT count(*) AS count FROM sqlite_schema').get()?.['count'];
+  const isOurs = pragma(database, 'application_id') === applicationId;
+  if (!isOurs && (version > 0 || tables !== 0)) {
+    throw new UnusableDatabase(`${path} is the database of another application`);
+  }
+  return version;
+}
+
+/** @throws UnusableDatabase where there is something to migrate. */
+export function requireCurrent(database: DatabaseSync, path: string): void {
+  const version = inspect(database, path);
+  if (version === schemaVersion) return;
+  throw new UnusableDatabase(
+    `the schema of ${path} has version ${version} and this release needs ${schemaVersion}: run \`open-responses migrate\` first`,
+  );
 }
 
 /** Brings the schema up to date. Processes that start at once wait for each other, and all but one find it done. */
 export function migrate(database: DatabaseSync, path: string): void {
   database.exec('BEGIN IMMEDIATE');
   try {
-    const version = pragma(database, 'user_version');
-    if (version > schemaVersion) {
-      throw new UnusableDatabase(
-        `${path} was written by a newer release: its schema has version ${version}, this release knows ${schemaVersion}`,
-      );
+    const version = inspect(database, path);
+    for (const migration of migrations.slice(version)) {
+      database.exec(migration);
+      reach('during_migration');
     }
-    const tables = database.prepare('SELECT count(*) AS count FROM sqlite_schema').get()?.['count'];
-    const isOurs = pragma(database, 'application_id') === applicationId;
-    if (!isOurs && (version > 0 || tables !== 0)) {
-      throw new UnusableDatabase(`${path} is the database of another application`);
-    }
-    for (const migration of migrations.slice(version)) database.exec(migration);
     if (version < schemaVersion) {
       database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${schemaVersion}`);
     }

@@ -1,8 +1,8 @@
-import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import type { Store } from '../../store.ts';
 import { StoreUnavailable } from '../../store.ts';
+import { UnusableDatabase } from '../../store-admin.ts';
 import type { ReadRows } from '../rows.ts';
 import { got, runAtOnce, type Steps } from '../steps.ts';
 import type { Backend } from '../store-over-rows.ts';
@@ -11,9 +11,8 @@ import type { WriteOperation, WriteResults } from '../writing.ts';
 import type { Synchronous } from './connection.ts';
 import { openForReading } from './connection.ts';
 import { asUnavailable } from './failures.ts';
-import { type FileIdentity, identityOf } from './file-identity.ts';
+import { createFile } from './file-identity.ts';
 import { SqliteReadRows } from './rows.ts';
-import { UnusableDatabase } from './schema.ts';
 import { WriteQueue } from './write-queue.ts';
 
 export type SqliteStoreOptions = {
@@ -23,6 +22,8 @@ export type SqliteStoreOptions = {
   readonly now: () => number;
   /** How long a change waits for another process that is writing; 5 s unless told otherwise. */
   readonly busyTimeoutMs?: number | undefined;
+  /** Off: a file whose schema is behind, or that is new, is refused. On unless told otherwise. */
+  readonly autoMigrate?: boolean | undefined;
 };
 
 /** What may wait for the writer. */
@@ -38,31 +39,12 @@ export async function createSqliteStore(options: SqliteStoreOptions): Promise<St
   }
   const path = resolve(options.path);
   const file = createFile(path);
-  const { synchronous, busyTimeoutMs = 5_000 } = options;
-  const setup = { path, synchronous, busyTimeoutMs, file };
+  const { synchronous, busyTimeoutMs = 5_000, autoMigrate = true } = options;
+  const setup = { path, synchronous, busyTimeoutMs, autoMigrate, file };
   const queue = new WriteQueue(setup, queueLimits);
   // The writer migrates before it answers: whoever reads afterwards finds the tables.
   await queue.submit({ kind: 'ping' });
   return storeOverRows(new SqliteBackend(openForReading(path), queue, options.now));
-}
-
-/** Conversations are nobody else's business on this machine. SQLite gives its other files the mode of the first. */
-function createFile(path: string): FileIdentity {
-  try {
-    // One folder at most: a whole tree is more likely a slip of the pen. (Node also never returns from a recursive mkdir
-    // below /proc.)
-    const folder = dirname(path);
-    if (!existsSync(folder)) mkdirSync(folder);
-    const descriptor = openSync(path, 'a', 0o600);
-    try {
-      return identityOf(descriptor);
-    } finally {
-      closeSync(descriptor);
-    }
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new UnusableDatabase(`The SQLite database can't be created: ${reason}`, { cause });
-  }
 }
 
 class SqliteBackend implements Backend {

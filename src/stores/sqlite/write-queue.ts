@@ -1,8 +1,8 @@
 import { Worker } from 'node:worker_threads';
 import { StoreUnavailable } from '../../store.ts';
+import { UnusableDatabase } from '../../store-admin.ts';
 import type { WriteResult } from '../writing.ts';
 import type { Answer, FromWriter, Submission, ToWriter, WriterData, WriterOperation } from './messages.ts';
-import { UnusableDatabase } from './schema.ts';
 
 export type QueueLimits = { readonly maxOperations: number; readonly maxBytes: number };
 

@@ -1,0 +1,167 @@
+import { StoreUnavailable } from '../../store.ts';
+import { indexOf } from '../entry-items.ts';
+import type { EntryRow } from '../rows.ts';
+import { withoutItem } from '../writing.ts';
+import type { Values } from './call.ts';
+import {
+  asDocument,
+  asEntry,
+  at,
+  chunks,
+  digestsOf,
+  type EntryDocument,
+  entries,
+  inThread,
+  itemDigest,
+  liveRoot,
+  optional,
+  referenceDigest,
+  type Texts,
+  text,
+} from './documents.ts';
+import { readTexts, removeChunks, TextWriter } from './texts.ts';
+import { changeEntry, maxAttempts, type Work } from './work.ts';
+
+/** Entries of one thread that hold one id: more than one only where a run repeated it. */
+const maxEntriesWith = 200;
+const namesAtOnce = 500;
+
+export async function deleteItem(
+  work: Work,
+  tenant: string,
+  { id, itemId, nowMs }: { readonly id: string; readonly itemId: string; readonly nowMs: number },
+): Promise<'deleted' | 'locked' | 'missing'> {
+  const { call } = work;
+  const root = await call.findOne(entries, liveRoot(tenant, id), { lease: 1 });
+  if (root === undefined) return 'missing';
+  const { lease } = asDocument(root);
+  if (lease !== undefined && lease.expiresAt > nowMs) return 'locked';
+  const ids = { $in: [itemDigest(itemId), referenceDigest(itemId)] };
+  const found = await call.find(entries, {
+    filter: { ...inThread(tenant, id), ids },
+    limit: maxEntriesWith,
+    projection: { _id: 0, tenant: 1, thread: 1, position: 1 },
+  });
+  let isDeleted = false;
+  for (const each of found) if (await takeItem(work, asDocument(each), itemId)) isDeleted = true;
+  return isDeleted ? 'deleted' : 'missing';
+}
+
+/** True where this took it out; false where it is not in that entry, or not any more. */
+async function takeItem(work: Work, place: EntryDocument, itemId: string): Promise<boolean> {
+  return edit(work, place, (row) => {
+    const [entry, removed] = withoutItem(row, itemId);
+    return removed.length === 0 ? undefined : { row: entry, unset: {} };
+  });
+}
+
+type Edited = {
+  readonly row: EntryRow;
+  /** What goes beside the texts and the index. */
+  readonly unset: Values;
+};
+
+/**
+ * Replaces what an entry holds by what `change` makes of it, as long as nobody else was faster; else looks again. False
+ * where there is nothing to change.
+ */
+async function edit(
+  work: Work,
+  { tenant, thread, position }: Pick<EntryDocument, 'tenant' | 'thread' | 'position'>,
+  change: (row: EntryRow) => Edited | undefined,
+): Promise<boolean> {
+  for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
+    const found = await work.call.findOne(entries, at(tenant, { threadId: thread, position }), { lease: 0 });
+    const read = found === undefined ? undefined : await readTexts(work.call, asDocument(found));
+    if (read === undefined) return false;
+    const edited = change(asEntry(read.document, read.texts));
+    if (edited === undefined) return false;
+    if (await replace(work, read.document, edited)) return true;
+    await work.call.pause(attempt);
+  }
+  throw new StoreUnavailable('Too many others change this entry');
+}
+
+async function replace(work: Work, before: EntryDocument, { row, unset }: Edited): Promise<boolean> {
+  const { call } = work;
+  const texts: Texts = { items: row.itemsJson, response: row.responseJson };
+  const { stored } = await TextWriter.write(call, before.tenant, before.thread, texts);
+  const index = indexOf(row);
+  const set = {
+    ...stored,
+    ids: digestsOf(index),
+    itemCount: index.length,
+    inputCount: row.inputCount,
+    textBytes: row.textBytes,
+    hasReferences: row.hasReferences,
+  };
+  const gone = ['items', 'response', 'chunks', 'hasItems'].filter((name) => !(name in set) && name in before);
+  const $unset = { ...unset, ...Object.fromEntries(gone.map((name) => [name, ''])) };
+  const isDone = await changeEntry(work, before, set, $unset);
+  const { tenant, thread } = before;
+  await removeChunks(call, { tenant, thread, ...optional('chunks', isDone ? before.chunks : stored.chunks) });
+  return isDone;
+}
+
+/** See R4. Exactly one caller takes the response's id out of its entry. */
+export async function deleteResponse(work: Work, tenant: string, id: string): Promise<boolean> {
+  const { call } = work;
+  const projection = { tenant: 1, thread: 1, position: 1, kind: 1, tree: 1 };
+  const found = await call.findOne(entries, { tenant: text(tenant), responseId: text(id) }, projection);
+  if (found === undefined) return false;
+  const place = asDocument(found);
+  const isOfConversation = place.kind === 'conversation';
+  if (isOfConversation && (await call.findOne(entries, liveRoot(tenant, place.thread), { _id: 1 })) === undefined) {
+    return false;
+  }
+  const isDone = await edit(work, place, (row) => {
+    if (row.responseId !== id) return undefined;
+    const bare = { ...row, responseId: undefined, status: undefined, responseJson: undefined };
+    const unset = { responseId: '', status: '' };
+    if (isOfConversation) return { row: bare, unset };
+    const nothing = { itemsJson: undefined, inputCount: 0, textBytes: 0, hasReferences: false };
+    return { row: { ...bare, ...nothing }, unset: { ...unset, user: '' } };
+  });
+  if (isDone && !isOfConversation) await sweepTree(work, tenant, place.tree);
+  return isDone;
+}
+
+/**
+ * Removes the last traces of a tree in which nothing is left. Each document goes only while it is empty itself, so that
+ * what is appended meanwhile stays; it then has lost the root of its thread, which readers know how to do without.
+ */
+export async function sweepTree(work: Work, tenant: string, tree: string): Promise<void> {
+  const { call, facts } = work;
+  const inTree = { tenant: text(tenant), tree: text(tree) };
+  if ((await call.findOne(entries, { ...inTree, hasItems: true }, { _id: 1 })) !== undefined) return;
+  if ((await call.findOne(entries, liveRoot(tenant, tree), { _id: 1 })) !== undefined) return;
+  await call.remove(entries, { ...inTree, kind: { $in: ['chain', 'record'] }, hasItems: { $exists: false } });
+  facts.forgetTree(tenant, tree);
+}
+
+/** Which of these owners of chunks an entry of the thread names. */
+export async function namedOwners(
+  work: Pick<Work, 'call'>,
+  tenant: string,
+  thread: string,
+  owners: readonly string[],
+): Promise<ReadonlySet<string>> {
+  const named = new Set<string>();
+  for (let from = 0; from < owners.length; from += namesAtOnce) {
+    const some = owners.slice(from, from + namesAtOnce).map(text);
+    const filter = { ...inThread(tenant, thread), 'chunks.owner': { $in: some } };
+    const found = await work.call.find(entries, { filter, limit: namesAtOnce, projection: { 'chunks.owner': 1 } });
+    for (const each of found) named.add(asDocument(each).chunks?.owner ?? '');
+  }
+  return named;
+}
+
+/** Removes the chunks of one owner, where no entry came to name them. */
+export async function removeOrphans(
+  work: Pick<Work, 'call'>,
+  tenant: string,
+  thread: string,
+  owner: string,
+): Promise<void> {
+  await work.call.remove(chunks, { ...inThread(tenant, thread), owner: text(owner) });
+}

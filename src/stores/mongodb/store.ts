@@ -1,0 +1,155 @@
+import type { Store } from '../../store.ts';
+import { UnusableDatabase } from '../../store-admin.ts';
+import type { ReadRows } from '../rows.ts';
+import { runSteps, type Steps } from '../steps.ts';
+import type { Backend } from '../store-over-rows.ts';
+import { storeOverRows } from '../store-over-rows.ts';
+import type { WriteOperation, WriteResult, WriteResults } from '../writing.ts';
+import { appendItems, appendTurn } from './append.ts';
+import type { Call } from './call.ts';
+import {
+  acquireLease,
+  createConversation,
+  deleteConversation,
+  releaseLease,
+  renewLease,
+  updateConversation,
+} from './conversations.ts';
+import { deleteItem, deleteResponse } from './deletion.ts';
+import { type Access, asStartFailure, Deployment } from './deployment.ts';
+import { AppendsInDoubt } from './in-doubt.ts';
+import { KeyedQueue } from './keyed-queue.ts';
+import { RootFacts } from './root-facts.ts';
+import { MongoReadRows } from './rows.ts';
+import { inspect, migrate, schemaVersion, touch } from './schema.ts';
+import { Sweeper } from './sweep.ts';
+import type { Work } from './work.ts';
+
+export type MongoStoreOptions = Access & {
+  /** Whether a schema that is behind is brought up to date; else it is refused. */
+  readonly autoMigrate: boolean;
+  readonly now: () => number;
+};
+
+/** Building an index of a large collection takes its time. */
+export const migrationTimeoutMs = 30 * 60_000;
+const maxPingMs = 2_000;
+
+/**
+ * Keeps everything in a MongoDB database, which many servers may share; a replica set, a sharded cluster or a single
+ * node. Rejects with `UnusableDatabase` where it is not for this program, with `StoreUnavailable` where it can not be
+ * reached now.
+ */
+export async function createMongoStore(options: MongoStoreOptions): Promise<Store> {
+  const deployment = await Deployment.open(options);
+  try {
+    await prepare(deployment, options.autoMigrate);
+    await deployment.run(touch);
+  } catch (thrown) {
+    await deployment.close();
+    throw asStartFailure(thrown);
+  }
+  return storeOverRows(new MongoBackend(deployment, options.now));
+}
+
+async function prepare(deployment: Deployment, autoMigrate: boolean): Promise<void> {
+  const version = await deployment.run(inspect);
+  if (version === schemaVersion) return;
+  if (!autoMigrate) {
+    throw new UnusableDatabase(
+      `The schema has version ${version} and this release needs ${schemaVersion}: run \`open-responses migrate\``,
+    );
+  }
+  await deployment.run(migrate, { timeoutMs: migrationTimeoutMs });
+}
+
+class MongoBackend implements Backend {
+  readonly now: () => number;
+  readonly #deployment: Deployment;
+  readonly #sweeper: Sweeper;
+  readonly #facts = new RootFacts();
+  readonly #inDoubt = new AppendsInDoubt();
+  readonly #turns = new KeyedQueue();
+  #ping: Promise<void> | undefined;
+
+  constructor(deployment: Deployment, now: () => number) {
+    this.#deployment = deployment;
+    this.now = now;
+    this.#sweeper = new Sweeper({ deployment, workOf: (call) => this.#workOf(call) });
+    this.#sweeper.start();
+  }
+
+  async read<T>(reading: (rows: ReadRows) => Steps<T>): Promise<T> {
+    return this.#deployment.run((call) => runSteps(reading(new MongoReadRows(call, this.#facts))));
+  }
+
+  async write<Operation extends WriteOperation>(operation: Operation): Promise<WriteResults[Operation['kind']]> {
+    const bytes = bytesOf(operation);
+    const result = await this.#deployment.run((call) => apply(this.#workOf(call), operation), { bytes });
+    return result as WriteResults[Operation['kind']];
+  }
+
+  hold(): () => void {
+    return () => undefined;
+  }
+
+  /** Whoever asks while one is under way is told what that one finds. */
+  ping(): Promise<void> {
+    const timeoutMs = Math.min(maxPingMs, this.#deployment.timeoutMs);
+    this.#ping ??= this.#deployment.run(touch, { timeoutMs }).finally(() => {
+      this.#ping = undefined;
+    });
+    return this.#ping;
+  }
+
+  async close(): Promise<void> {
+    this.#sweeper.stop();
+    await this.#deployment.close();
+  }
+
+  #workOf(call: Call): Work {
+    const rows = new MongoReadRows(call, this.#facts);
+    return { call, rows, facts: this.#facts, inDoubt: this.#inDoubt, turns: this.#turns };
+  }
+}
+
+async function apply(work: Work, operation: WriteOperation): Promise<WriteResult> {
+  const { tenant } = operation;
+  switch (operation.kind) {
+    case 'create_conversation':
+      return createConversation(work, tenant, operation);
+    case 'update_conversation':
+      return updateConversation(work, tenant, operation.id, operation.metadataJson);
+    case 'delete_conversation':
+      return deleteConversation(work, tenant, operation.id);
+    case 'append_items': {
+      const key = JSON.stringify([tenant, operation.id]);
+      return work.turns.run(key, work.call.signal, () => appendItems(work, tenant, operation));
+    }
+    case 'delete_item':
+      return deleteItem(work, tenant, operation);
+    case 'acquire_lease':
+      return acquireLease(work, tenant, operation);
+    case 'renew_lease':
+      return renewLease(work, tenant, operation);
+    case 'release_lease':
+      return releaseLease(work, tenant, operation.id, operation.holder);
+    case 'append_turn':
+      return appendTurn(work, tenant, operation.turn);
+    case 'delete_response':
+      return deleteResponse(work, tenant, operation.id);
+    default:
+      return operation satisfies never;
+  }
+}
+
+/** What an operation keeps in memory while it waits, roughly. */
+function bytesOf(operation: WriteOperation): number {
+  const items =
+    operation.kind === 'append_turn'
+      ? [...operation.turn.input, ...operation.turn.output]
+      : operation.kind === 'append_items' || operation.kind === 'create_conversation'
+        ? (operation.entry?.items ?? [])
+        : [];
+  return items.reduce((sum, item) => sum + 200 + ('json' in item ? item.json.length : 0), 1_000);
+}

@@ -1,0 +1,177 @@
+import type { Store } from '../../store.ts';
+import { StoreUnavailable } from '../../store.ts';
+import { UnusableDatabase } from '../../store-admin.ts';
+import type { ReadRows } from '../rows.ts';
+import { runSteps, type Steps } from '../steps.ts';
+import { type Backend, storeOverRows } from '../store-over-rows.ts';
+import type { WriteOperation, WriteResult, WriteResults } from '../writing.ts';
+import { openingError, sessionSetup } from './connect.ts';
+import { asStoreError, unavailable } from './failures.ts';
+import { type FastWay, fastWayOf } from './fast-ways.ts';
+import { Pool } from './pool.ts';
+import { PgReadRows } from './read-rows.ts';
+import { Reader } from './reader.ts';
+import { findSchema, migrate, requireRights } from './schema.ts';
+import { type Question, Session, type SessionSetup } from './session.ts';
+import { type Statements, statementsFor } from './statements.ts';
+import { goLongWay, type LongWay } from './transaction.ts';
+import { Writer } from './writer.ts';
+
+export type PostgresStoreOptions = {
+  readonly uri: string;
+  /** Holds everything, and nothing of others. */
+  readonly schema: string;
+  /** How many connections are open at most. */
+  readonly poolSize: number;
+  /** How long one operation may take, waiting for a connection included. */
+  readonly timeoutMs: number;
+  /** Otherwise a schema that is not up to date is refused. */
+  readonly autoMigrate: boolean;
+  readonly now: () => number;
+};
+
+const maxPingMs = 2_000;
+/** Two, so that one group is sent while the other waits for the disk. */
+const maxLanes = 2;
+/** Ten servers that start at once wait for the first. */
+const openTimeoutMs = 30_000;
+
+/**
+ * Keeps everything in a schema of a PostgreSQL database, which any number of servers may share. Rejects with
+ * `UnusableDatabase` where the database is not for this program, with `StoreUnavailable` where it can't be reached now.
+ */
+export async function createPostgresStore(options: PostgresStoreOptions): Promise<Store> {
+  requireSchemaName(options.schema);
+  const setup = sessionSetup(options);
+  try {
+    await prepareSchema(options, setup);
+  } catch (error) {
+    throw openingError(error);
+  }
+  return storeOverRows(new PostgresBackend(options, setup));
+}
+
+/** @throws UnusableDatabase where it could be mistaken for something else. */
+export function requireSchemaName(schema: string): void {
+  if (/^[a-z_][a-z0-9_]{0,62}$/.test(schema) && !schema.startsWith('pg_')) return;
+  throw new UnusableDatabase(
+    'the name of the schema must consist of lower-case letters, digits and _, begin with no digit nor pg_, and have at most 63 characters',
+  );
+}
+
+async function prepareSchema(options: PostgresStoreOptions, setup: SessionSetup): Promise<void> {
+  const { schema, autoMigrate, timeoutMs } = options;
+  const session = await Session.open(setup, performance.now() + timeoutMs);
+  try {
+    const deadlineMs = performance.now() + openTimeoutMs;
+    const found = await findSchema(session, schema, deadlineMs);
+    if (found.pending.length > 0) {
+      if (!autoMigrate) {
+        throw new UnusableDatabase(
+          `the schema ${schema} has version ${found.version} and this release needs ${found.needed}; run \`open-responses migrate\``,
+        );
+      }
+      await migrate(session, schema, deadlineMs);
+    }
+    await requireRights(session, schema, deadlineMs);
+  } finally {
+    await session.end();
+  }
+}
+
+class PostgresBackend implements Backend {
+  readonly now: () => number;
+  readonly #timeoutMs: number;
+  readonly #statements: Statements;
+  readonly #pool: Pool;
+  readonly #reader: Reader;
+  readonly #writer: Writer;
+  readonly #longWay: LongWay;
+  readonly #pingWay: FastWay;
+  /** Accepted and not yet answered. */
+  readonly #running = new Set<Promise<unknown>>();
+  #ping: Promise<void> | undefined;
+  #closed: Promise<void> | undefined;
+
+  constructor({ now, schema, poolSize, timeoutMs }: PostgresStoreOptions, setup: SessionSetup) {
+    this.now = now;
+    this.#timeoutMs = timeoutMs;
+    const statements = statementsFor(schema);
+    this.#statements = statements;
+    const pool = new Pool({ ...setup, size: poolSize, connectTimeoutMs: timeoutMs });
+    this.#pool = pool;
+    this.#reader = new Reader(pool, Math.max(1, poolSize - maxLanes));
+    const insist: readonly Question[] = setup.canPrepare ? [] : [{ statement: statements.insist, values: [] }];
+    const relax: Question = { statement: statements.relax, values: [] };
+    this.#writer = new Writer({ pool, lanes: Math.min(maxLanes, poolSize), insist, relax });
+    this.#longWay = { pool, statements, preamble: insist };
+    this.#pingWay = { question: { statement: statements.ping, values: [] }, outcome: () => ({ result: undefined }) };
+  }
+
+  read<T>(reading: (rows: ReadRows) => Steps<T>): Promise<T> {
+    return this.#accept(async (deadlineMs) => {
+      const rows = new PgReadRows(this.#statements, async (statement, values) => {
+        return (await this.#reader.ask({ statement, values }, deadlineMs)).rows;
+      });
+      return runSteps(reading(rows));
+    });
+  }
+
+  write<Operation extends WriteOperation>(operation: Operation): Promise<WriteResults[Operation['kind']]> {
+    const result = this.#accept((deadlineMs) => this.#write(operation, deadlineMs));
+    return result as Promise<WriteResults[Operation['kind']]>;
+  }
+
+  async #write(operation: WriteOperation, deadlineMs: number): Promise<WriteResult> {
+    const way = fastWayOf(this.#statements, operation);
+    if (way === undefined) return goLongWay(this.#longWay, operation, deadlineMs, false);
+    const outcome = await this.#writer.submit(way, operation.kind, deadlineMs);
+    if (outcome.kind === 'done') return outcome.result;
+    return goLongWay(this.#longWay, operation, deadlineMs, outcome.kind === 'doubtful');
+  }
+
+  hold(): () => void {
+    return () => undefined;
+  }
+
+  /** The way of any other change. Questions that come while one is asked get the same answer. */
+  ping(): Promise<void> {
+    this.#ping ??= this.#accept((deadlineMs) => this.#probe(deadlineMs), Math.min(maxPingMs, this.#timeoutMs)).finally(
+      () => {
+        this.#ping = undefined;
+      },
+    );
+    return this.#ping;
+  }
+
+  async #probe(deadlineMs: number): Promise<void> {
+    const outcome = await this.#writer.submit(this.#pingWay, 'ping', deadlineMs);
+    if (outcome.kind === 'done') return;
+    // The connection broke, which need not mean much: another one tells.
+    const again = await this.#writer.submit(this.#pingWay, 'ping', deadlineMs);
+    if (again.kind !== 'done') throw again.failure ?? unavailable('the connection was lost');
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#end();
+    return this.#closed;
+  }
+
+  async #end(): Promise<void> {
+    await Promise.allSettled(this.#running);
+    await this.#pool.close();
+  }
+
+  async #accept<T>(work: (deadlineMs: number) => Promise<T>, timeoutMs = this.#timeoutMs): Promise<T> {
+    if (this.#closed !== undefined) throw new StoreUnavailable('The store is closed');
+    const running = work(performance.now() + timeoutMs);
+    this.#running.add(running);
+    try {
+      return await running;
+    } catch (error) {
+      throw asStoreError(error);
+    } finally {
+      this.#running.delete(running);
+    }
+  }
+}
