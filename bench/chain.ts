@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
+import { type BackendKind, type Backends, describeBackends, type Place, withBackends } from './backends.ts';
+import { measureReads } from './chain-reads.ts';
 import { type Bench, type BenchOptions, complaints, measure } from './client.ts';
 import type { Group, JobResult } from './load.ts';
 import { cores, type Started, serverFlags, startScript, startServer, withProcesses } from './processes.ts';
@@ -17,6 +18,9 @@ const targetRatio = 1.3;
 const firstWarmupMs = 4_000;
 const warmupMs = 200;
 
+/** Where the next turn is measured by id and without it. The databases' own share is measured by reading alone. */
+const compared: ReadonlySet<BackendKind | undefined> = new Set(['sqlite', undefined]);
+
 type Sizes = Map<number, number>;
 type Item = Record<string, unknown>;
 /** A chain as its client sees it: what an application without `store` would send again every time. */
@@ -24,37 +28,48 @@ type Chain = { lastId: string; readonly items: Item[] };
 type Body = Record<string, unknown>;
 type ResponseLike = { id: string; status: string; output: { content: { text: string }[] }[] };
 
-/** What a long chain costs: on disk, and in the time of its next turn. */
+/** What a long chain costs: on disk, in the time of its next turn, and to read. */
 export const chainBench: Bench = (options) =>
-  withProcesses(async (keep) => {
-    const upstream = await keep(startScript('upstream.ts', [], cores.world));
-    const load = await keep(startScript('load.ts', [], cores.world));
-    const wrong: string[] = [];
-    const growth: string[] = [];
-    const rows: string[][] = [];
-    const foreign: number[] = [];
-    for (const store of ['sqlite', 'in-memory'] as const) {
-      const file = join(options.folder, 'chain.sqlite');
-      const flags = serverFlags(upstream.port, [`--store.type=${store}`, `--sqlite.path=${file}`]);
-      const stderrFile = join(options.folder, `server-chain-${store}.log`);
-      const server = await keep(startServer(flags, { core: cores.measured, cwd: options.folder, stderrFile }));
-      const { chain, sizes } = await grow(server, store === 'sqlite' ? file : undefined);
-      if (store === 'sqlite') {
-        growth.push(describeGrowth(sizes));
-        wrong.push(...wrongGrowth(sizes));
+  withBackends(options.folder, ['sqlite', 'postgres', 'mongodb'], (backends) =>
+    withProcesses(async (keep) => {
+      const upstream = await keep(startScript('upstream.ts', [], cores.world));
+      const load = await keep(startScript('load.ts', [], cores.world));
+      const wrong: string[] = [];
+      const growth: string[][] = [];
+      const rows: string[][] = [];
+      const foreign: number[] = [];
+      for (const backend of [...backends.list, undefined]) {
+        const name = backend?.name ?? 'in-memory';
+        const place = backend?.place();
+        const stderrFile = join(options.folder, `server-chain-${backend?.kind ?? 'memory'}.log`);
+        const processOptions = { core: cores.measured, cwd: options.folder, stderrFile, env: place?.env ?? {} };
+        const server = await keep(startServer(serverFlags(upstream.port, place?.flags), processOptions));
+        const { chain, sizes } = await grow(server, place);
+        if (place !== undefined) {
+          growth.push(...growthRows(name, sizes));
+          wrong.push(...wrongGrowth(sizes).map((each) => `${name}: ${each}`));
+        }
+        wrong.push(...(await differences(server, chain)).map((each) => `${name}: ${each}`));
+        if (compared.has(backend?.kind)) {
+          const pair = await compare(load, server, upstream, chain, options);
+          wrong.push(...pair.wrong.map((each) => `${name}: ${each}`));
+          rows.push(...describePair(name, pair));
+          foreign.push(...[...pair.continued, ...pair.stateless].map((each) => each.foreignCpuMs / each.seconds / 10));
+        }
+        await server.stop();
+        await place?.drop();
       }
-      wrong.push(...(await differences(server, chain)).map((each) => `${store}: ${each}`));
-      const pair = await compare(load, server, upstream, chain, options);
-      wrong.push(...pair.wrong.map((each) => `${store}: ${each}`));
-      rows.push(...describePair(store, pair));
-      foreign.push(...[...pair.continued, ...pair.stateless].map((each) => each.foreignCpuMs / each.seconds / 10));
-      await server.stop();
-    }
-    const head = ['turn 200', 'CPU ms', 'of stateless', 'p50 ms', 'p99 ms'];
-    const note = `One connection; ${options.rounds} interleaved rounds of ${options.seconds} s each: median (lowest–highest); target: at most ${targetRatio.toFixed(2)}.`;
-    const parts = ['### A chain of 200 turns', ...growth, table(head, rows), `${note} ${disturbance(foreign)}`];
-    return { markdown: parts.join('\n\n'), wrong };
-  });
+      const reads = await measureReads(backends);
+      wrong.push(...reads.wrong);
+      const head = ['turn 200', 'CPU ms', 'of stateless', 'p50 ms', 'p99 ms'];
+      const note = `One connection; ${options.rounds} interleaved rounds of ${options.seconds} s each: median (lowest–highest); target: at most ${targetRatio.toFixed(2)}.`;
+      const parts = [
+        ...['### A chain of 200 turns', describeBackends(backends), describeGrowth(growth, backends)],
+        ...[table(head, rows), `${note} ${disturbance(foreign)}`, '### A chain of 1,000 turns', reads.markdown],
+      ];
+      return { markdown: parts.join('\n\n'), wrong };
+    }),
+  );
 
 async function create(port: number, body: Body): Promise<ResponseLike> {
   const headers = { 'content-type': 'application/json', authorization: 'Bearer bench-key' };
@@ -70,9 +85,9 @@ const textOf = (response: ResponseLike): string => response.output[0]?.content[0
 const userItem = (turn: number): Item => ({ type: 'message', role: 'user', content: `(${turn}) ${question}` });
 
 /** Grows all chains turn by turn and weighs the database on the way. The first one is handed out, one turn short. */
-async function grow(server: Started, file: string | undefined): Promise<{ chain: Chain; sizes: Sizes }> {
+async function grow(server: Started, place: Place | undefined): Promise<{ chain: Chain; sizes: Sizes }> {
   const all = Array.from({ length: chains }, (): Chain => ({ lastId: '', items: [] }));
-  const sizes: Sizes = new Map([[0, file === undefined ? 0 : bytesOf(file)]]);
+  const sizes: Sizes = new Map([[0, (await place?.weigh()) ?? 0]]);
   let handedOut: Chain | undefined;
   for (let turn = 1; turn <= turns; turn += 1) {
     if (turn === turns) handedOut = { lastId: all[0]?.lastId ?? '', items: [...(all[0]?.items ?? [])] };
@@ -87,23 +102,10 @@ async function grow(server: Started, file: string | undefined): Promise<{ chain:
         chain.items.push(item, ...response.output);
       }),
     );
-    if (file !== undefined && measuredAt.includes(turn)) sizes.set(turn, bytesOf(file));
+    if (place !== undefined && measuredAt.includes(turn)) sizes.set(turn, await place.weigh());
   }
   if (handedOut === undefined) throw new Error('no chain');
   return { chain: handedOut, sizes };
-}
-
-/** Bytes of the database once its log is written back: the pages that hold something. */
-function bytesOf(file: string): number {
-  const database = new DatabaseSync(file, { timeout: 5_000 });
-  try {
-    const value = (pragma: string): number =>
-      Number(Object.values(database.prepare(`PRAGMA ${pragma}`).get() ?? {})[0]);
-    if (value('wal_checkpoint(TRUNCATE)') !== 0) throw new Error('the write-ahead log could not be written back');
-    return (value('page_count') - value('freelist_count')) * value('page_size');
-  } finally {
-    database.close();
-  }
 }
 
 function steps(sizes: Sizes): number[] {
@@ -112,16 +114,19 @@ function steps(sizes: Sizes): number[] {
   );
 }
 
-function describeGrowth(sizes: Sizes): string {
+function growthRows(name: string, sizes: Sizes): string[][] {
   const kib = (bytes: number): string => figure(bytes / chains / 1024);
   const start = sizes.get(0) ?? 0;
-  const rows = [
-    ['KiB per chain', ...measuredAt.map((turn) => kib((sizes.get(turn) ?? Number.NaN) - start))],
-    ['added by the last 50 turns', ...steps(sizes).map(kib)],
-    ['bytes per turn', ...steps(sizes).map((bytes) => figure(bytes / chains / 50))],
+  return [
+    [`${name}: KiB per chain`, ...measuredAt.map((turn) => kib((sizes.get(turn) ?? Number.NaN) - start))],
+    [`${name}: bytes per turn of the last 50`, ...steps(sizes).map((bytes) => figure(bytes / chains / 50))],
   ];
+}
+
+function describeGrowth(rows: readonly string[][], { list }: Backends): string {
   const text = userItem(1)['content'] as string;
-  const note = `SQLite after a checkpoint, ${chains} chains at once. A turn's texts have ${text.length + answerText.length} bytes.`;
+  const counted = list.map((each) => `${each.name}: ${each.counted}`).join('; ');
+  const note = `${chains} chains at once. A turn's texts have ${text.length + answerText.length} bytes. Counted is, for ${counted}.`;
   return `${table(['after turn', ...measuredAt.map(String)], rows)}\n\n${note}`;
 }
 

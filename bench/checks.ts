@@ -1,8 +1,8 @@
 import type { Answer } from './answer-reader.ts';
 import { answerText, chunkCount } from './script.ts';
 
-/** What an answer has to be: of the server or of the upstream itself, whole or streamed. */
-export type CheckName = 'json' | 'stream' | 'chat-json' | 'chat-stream';
+/** What an answer has to be: of the server or of the upstream itself, whole or streamed, or a list of items. */
+export type CheckName = 'json' | 'stream' | 'chat-json' | 'chat-stream' | 'items';
 
 /** Every so many answers are parsed whole; the others are looked at where it matters. */
 const thoroughEvery = 20;
@@ -11,8 +11,8 @@ const completed = 'event: response.completed\ndata: ';
 const delta = '"type":"response.output_text.delta"';
 const answerJson = JSON.stringify(answerText);
 
-/** What is wrong with an answer; undefined where nothing is. */
-export function wrongWith(name: CheckName, answer: Answer, number: number): string | undefined {
+/** What is wrong with an answer; undefined where nothing is. `items`: how many a list must have. */
+export function wrongWith(name: CheckName, answer: Answer, number: number, items?: number): string | undefined {
   const { status, body } = answer;
   if (status !== 200) return `status ${status}: ${body.slice(0, 300)}`;
   const isThorough = number % thoroughEvery === 0;
@@ -29,6 +29,9 @@ export function wrongWith(name: CheckName, answer: Answer, number: number): stri
       if (!body.endsWith('data: [DONE]\n\n')) return `does not end: ${body.slice(-300)}`;
       return chunks === chunkCount ? undefined : `${chunks} chunks`;
     }
+    case 'items':
+      if (!body.startsWith('{"object":"list","data":[{')) return `no list: ${body}`;
+      return isThorough ? wrongList(JSON.parse(body), items) : undefined;
     default:
       return name satisfies never;
   }
@@ -67,6 +70,13 @@ function wrongResponse(value: unknown): string | undefined {
   if (status !== 'completed') return `status ${String(status)}`;
   const text = output?.[0]?.content?.[0]?.text;
   return text === answerText ? undefined : `another text: ${String(text)}`;
+}
+
+function wrongList(value: unknown, wanted: number | undefined): string | undefined {
+  const { data } = value as { data: { id?: unknown; content?: { text?: unknown }[] }[] };
+  if (wanted !== undefined && data.length !== wanted) return `${data.length} items instead of ${wanted}`;
+  const isWhole = data.every(({ id, content }) => typeof id === 'string' && typeof content?.[0]?.text === 'string');
+  return isWhole ? undefined : `an item without an id or a text: ${JSON.stringify(data)}`;
 }
 
 function occurrences(text: string, part: string): number {

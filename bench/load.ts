@@ -6,16 +6,24 @@ import { connect, type Socket } from 'node:net';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { type Answer, AnswerReader } from './answer-reader.ts';
 import { type CheckName, wrongWith } from './checks.ts';
-import { busyMs, cpuMsOf } from './machine.ts';
+import { Course, type Follow } from './course.ts';
+import { busyMs } from './machine.ts';
+import { treeCpuMs } from './process-tree.ts';
 import { type Summary, summarise } from './stats.ts';
 
 /** Connections that all do the same. */
 export type Group = {
   readonly port: number;
   readonly path: string;
+  readonly method?: 'GET';
   readonly body: string;
   readonly connections: number;
   readonly check: CheckName;
+  /** Texts that every answer must hold besides. */
+  readonly expects?: readonly string[];
+  /** How many items a list must have. */
+  readonly items?: number;
+  readonly follow?: Follow;
   /** Requests per second of all connections together, where it is not as many as they can. */
   readonly perSecond?: number;
   /** Counts the times between reads that brought this text, and from the last of them to the end of the answer. */
@@ -26,9 +34,13 @@ export type Job = {
   readonly groups: readonly Group[];
   readonly warmupMs: number;
   readonly measureMs: number;
-  /** Whose CPU time is measured, and who else belongs to the bench. */
+  /** Whose CPU time is measured, children included, and who else belongs to the bench. */
   readonly pid: number;
   readonly otherPids: readonly number[];
+  /** Whose CPU time is measured apart: the first process of a database. */
+  readonly databasePid?: number | undefined;
+  /** The core of whoever is not measured, where it is of interest how busy that is. */
+  readonly worldCore?: number;
 };
 
 export type GroupResult = {
@@ -49,6 +61,9 @@ export type JobResult = {
   readonly groups: readonly GroupResult[];
   readonly seconds: number;
   readonly cpuMs: number;
+  /** NaN where nobody asked, or the system does not tell. */
+  readonly databaseCpuMs: number;
+  readonly worldBusyMs: number;
   /** CPU time that went to processes outside the bench. */
   readonly foreignCpuMs: number;
   /** The longest that the load itself was held up: no time that it measured is more exact than that. */
@@ -84,8 +99,13 @@ class Tally {
       this.answers += 1;
       this.latencies.push(latencyMs);
     }
-    const wrong = wrongWith(this.group.check, answer, this.all);
+    const wrong = wrongWith(this.group.check, answer, this.all, this.group.items) ?? this.#missing(answer);
     if (wrong !== undefined) this.failed(wrong);
+  }
+
+  #missing({ body }: Answer): string | undefined {
+    const text = this.group.expects?.find((each) => !body.includes(each));
+    return text === undefined ? undefined : `${text} is not in it: ${body}`;
   }
 
   failed(what: string): void {
@@ -108,11 +128,13 @@ class Tally {
 /** One connection. */
 class Peer {
   readonly #tally: Tally;
-  readonly #request: Buffer;
+  readonly #course: Course;
   readonly #reader = new AnswerReader();
   readonly #pauseMs: number;
+  readonly #prepared = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<void>();
   #socket: Socket | undefined;
+  #isRunning = false;
   #isBusy = false;
   #startedAt = 0;
   #lastTextAt = 0;
@@ -121,24 +143,25 @@ class Peer {
     const { group } = tally;
     this.#tally = tally;
     this.#pauseMs = group.perSecond === undefined ? 0 : (group.connections / group.perSecond) * 1000;
-    const head = [
-      `POST ${group.path} HTTP/1.1`,
-      `host: 127.0.0.1:${group.port}`,
-      'authorization: Bearer bench-key',
-      'content-type: application/json',
-      `content-length: ${Buffer.byteLength(group.body)}`,
-    ];
-    this.#request = Buffer.from(`${head.join('\r\n')}\r\n\r\n${group.body}`);
+    this.#course = new Course(group);
+  }
+
+  /** Resolves when the connection is there, and what its requests need; or lost. */
+  prepare(): Promise<void> {
+    const socket = connect({ port: this.#tally.group.port, host: '127.0.0.1', noDelay: true });
+    this.#socket = socket;
+    socket.on('connect', () => this.#goOn());
+    socket.on('data', (bytes: Buffer) => this.#data(bytes));
+    socket.on('error', (error) => this.#lost(error.message));
+    socket.on('close', () => this.#lost('closed'));
+    return this.#prepared.promise;
   }
 
   /** Resolves when the last answer is there, or the connection is lost. */
   run(delayMs: number): Promise<void> {
-    const socket = connect({ port: this.#tally.group.port, host: '127.0.0.1', noDelay: true });
-    this.#socket = socket;
-    socket.on('connect', () => setTimeout(() => this.#send(), delayMs));
-    socket.on('data', (bytes: Buffer) => this.#data(bytes));
-    socket.on('error', (error) => this.#lost(error.message));
-    socket.on('close', () => this.#lost('closed'));
+    this.#isRunning = true;
+    if (delayMs > 0) setTimeout(() => this.#send(), delayMs);
+    else this.#send();
     return this.#ended.promise;
   }
 
@@ -147,15 +170,20 @@ class Peer {
     if (!this.#isBusy) this.#end();
   }
 
+  #goOn(): void {
+    if (this.#isRunning || this.#course.isPreparing) this.#send();
+    else this.#prepared.resolve();
+  }
+
   #send(): void {
-    if (this.#tally.state.isEnding) {
+    if (this.#tally.state.isEnding || this.#socket?.destroyed === true) {
       this.#end();
       return;
     }
     this.#isBusy = true;
     this.#startedAt = performance.now();
     this.#lastTextAt = 0;
-    this.#socket?.write(this.#request);
+    this.#socket?.write(this.#course.next());
   }
 
   #data(bytes: Buffer): void {
@@ -164,13 +192,22 @@ class Peer {
     let answer: Answer | undefined;
     try {
       answer = this.#reader.feed(bytes);
+      if (answer !== undefined) this.#course.heard(answer);
     } catch (error) {
       this.#lost(String(error));
+      return;
     }
-    if (answer === undefined) return;
+    if (answer !== undefined) this.#answered(answer);
+  }
+
+  #answered(answer: Answer): void {
     const now = performance.now();
-    if (this.#lastTextAt > 0 && this.#tally.state.isMeasuring) this.#tally.endings.push(now - this.#lastTextAt);
     this.#isBusy = false;
+    if (!this.#isRunning) {
+      this.#goOn();
+      return;
+    }
+    if (this.#lastTextAt > 0 && this.#tally.state.isMeasuring) this.#tally.endings.push(now - this.#lastTextAt);
     this.#tally.answered(answer, now - this.#startedAt);
     const waitMs = this.#pauseMs === 0 ? 0 : this.#startedAt + this.#pauseMs - now;
     if (waitMs > 0 && !this.#tally.state.isEnding) setTimeout(() => this.#send(), waitMs);
@@ -191,16 +228,13 @@ class Peer {
 
   #end(): void {
     this.#socket?.destroy();
+    this.#prepared.resolve();
     this.#ended.resolve();
   }
 }
 
 function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-function cpuOfAll(pids: readonly number[]): number {
-  return pids.reduce((sum, pid) => sum + cpuMsOf(pid), 0);
 }
 
 async function work(job: Job): Promise<JobResult> {
@@ -212,10 +246,10 @@ async function work(job: Job): Promise<JobResult> {
       return { peer: new Peer(tally), delayMs: perSecond === undefined ? 0 : (at / perSecond) * 1000 };
     }),
   );
+  await Promise.all(peers.map(({ peer }) => peer.prepare()));
   const ends = peers.map(({ peer, delayMs }) => peer.run(delayMs));
   await sleep(job.warmupMs);
-  const pids = [job.pid, process.pid, ...job.otherPids];
-  const before = { cpu: cpuMsOf(job.pid), ours: cpuOfAll(pids), busy: busyMs(), at: performance.now() };
+  const before = { ...spentBy(job), at: performance.now() };
   const stalls = monitorEventLoopDelay({ resolution: 5 });
   stalls.enable();
   state.isMeasuring = true;
@@ -223,14 +257,33 @@ async function work(job: Job): Promise<JobResult> {
   state.isMeasuring = false;
   stalls.disable();
   const seconds = (performance.now() - before.at) / 1000;
-  const cpuMs = cpuMsOf(job.pid) - before.cpu;
-  const foreignCpuMs = busyMs() - before.busy - (cpuOfAll(pids) - before.ours);
+  const after = spentBy(job);
   state.isEnding = true;
   for (const { peer } of peers) peer.finish();
   const isDrained = await Promise.race([Promise.all(ends).then(() => true), sleep(drainMs).then(() => false)]);
   if (!isDrained) tallies[0]?.failed(`answers were missing ${drainMs} ms after the end`);
   const ownStallMs = stalls.max / 1e6;
-  return { groups: tallies.map((tally) => tally.result()), seconds, cpuMs, foreignCpuMs, ownStallMs };
+  return {
+    groups: tallies.map((tally) => tally.result()),
+    seconds,
+    cpuMs: after.measured - before.measured,
+    databaseCpuMs: after.database - before.database,
+    worldBusyMs: after.world - before.world,
+    foreignCpuMs: after.busy - before.busy - (after.ours - before.ours),
+    ownStallMs,
+  };
+}
+
+/** CPU time so far, in ms. */
+function spentBy({ pid, otherPids, databasePid, worldCore }: Job) {
+  const database = databasePid === undefined ? [] : [databasePid];
+  return {
+    measured: treeCpuMs([pid]),
+    database: databasePid === undefined ? Number.NaN : treeCpuMs(database),
+    ours: treeCpuMs([pid, process.pid, ...otherPids, ...database]),
+    busy: busyMs(),
+    world: worldCore === undefined ? Number.NaN : busyMs(worldCore),
+  };
 }
 
 process.on('message', (message) => {

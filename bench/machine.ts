@@ -6,22 +6,14 @@ import { figure, summarise } from './stats.ts';
 /** Of the fields in /proc, on every Linux that Node runs on. */
 const tickMs = 10;
 
-/** CPU time that a process and all of its threads have used so far; NaN where the system does not tell. */
-export function cpuMsOf(pid: number): number {
+/** CPU time that all processors together, or the one of this number, have spent on anything so far. */
+export function busyMs(core?: number): number {
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The name may hold spaces and brackets: count from behind it.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return (Number(fields[11]) + Number(fields[12])) * tickMs;
-  } catch {
-    return Number.NaN;
-  }
-}
-
-/** CPU time that all processors together have spent on anything so far. */
-export function busyMs(): number {
-  try {
-    const fields = readFileSync('/proc/stat', 'utf8').split('\n')[0]?.trim().split(/\s+/).slice(1).map(Number) ?? [];
+    const name = core === undefined ? 'cpu' : `cpu${core}`;
+    const line = readFileSync('/proc/stat', 'utf8')
+      .split('\n')
+      .find((each) => each.startsWith(`${name} `));
+    const fields = line?.trim().split(/\s+/).slice(1).map(Number) ?? [Number.NaN];
     const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = fields;
     return (user + nice + system + irq + softirq + steal) * tickMs;
   } catch {

@@ -3,6 +3,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { treeOf } from './process-tree.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = dirname(here);
@@ -35,16 +36,25 @@ function has(command: string): boolean {
   return spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0;
 }
 
-const canPin = availableParallelism() > 1 && has('taskset');
+const pinner = 'taskset';
+const canPin = availableParallelism() > 1 && has(pinner);
 const canTie = has('setpriv');
 
 export function describePinning(): string {
-  if (canPin) return `pinned: what is measured on core ${cores.measured}, load and upstream on core ${cores.world}`;
+  if (canPin)
+    return `pinned: what is measured on core ${cores.measured}, load, upstream and databases of the bench on core ${cores.world}`;
   return 'NOT pinned to cores (one core only, or no `taskset`): load and server disturb each other';
 }
 
+/** Moves a process that runs already, and what it started, to a core. */
+export function pin(pid: number, core: number): void {
+  if (!canPin) return;
+  for (const each of treeOf([pid])) spawnSync(pinner, ['-a', '-c', '-p', String(core), String(each)]);
+}
+
 export type StartOptions = {
-  readonly core: number;
+  /** `undefined`: wherever the system likes. */
+  readonly core: number | undefined;
   readonly nodeFlags?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
@@ -53,8 +63,13 @@ export type StartOptions = {
 };
 
 /** A script of the benches, which reports its port, or just that it is there, by a message. */
-export function startScript(name: string, args: readonly string[], core: number): Promise<Started> {
-  const child = launch([join(here, name), ...args], { core }, true);
+export function startScript(
+  name: string,
+  args: readonly string[],
+  core: number,
+  env: Readonly<Record<string, string>> = {},
+): Promise<Started> {
+  const child = launch([join(here, name), ...args], { core, env }, true);
   return ready(child, name, (found) => {
     child.once('message', (message) => found((message as { port?: number }).port ?? 0));
   });
@@ -81,7 +96,7 @@ export function startServer(flags: readonly string[], options: StartOptions): Pr
 function launch(args: readonly string[], options: StartOptions, speaks: boolean): ChildProcess {
   const command = [process.execPath, ...args];
   // Both replace themselves by what they start, so the pid stays.
-  if (canPin) command.unshift('taskset', '-c', String(options.core));
+  if (canPin && options.core !== undefined) command.unshift(pinner, '-c', String(options.core));
   if (canTie) command.unshift('setpriv', '--pdeathsig', 'KILL');
   const stderr = options.stderrFile === undefined ? 'inherit' : openSync(options.stderrFile, 'w');
   const child = spawn(command[0] ?? '', command.slice(1), {

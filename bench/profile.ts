@@ -1,8 +1,9 @@
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Bench, complaints, measure } from './client.ts';
+import { type BackendKind, describeBackends, type Place, withBackends } from './backends.ts';
+import { type Bench, type BenchResult, complaints, measure } from './client.ts';
 import type { Group } from './load.ts';
-import { cores, serverFlags, startScript, startServer, withProcesses } from './processes.ts';
+import { cores, type Started, serverFlags, startScript, startServer, withProcesses } from './processes.ts';
 import { responsesBody } from './script.ts';
 import { table } from './stats.ts';
 
@@ -13,6 +14,7 @@ const topCount = 25;
 const leastShare = 0.01;
 /** What is compiled by then is what a server runs for the rest of its life. */
 const warmupMs = 7_000;
+const measureMs = 5_000;
 
 type Frame = { readonly functionName: string; readonly url: string; readonly lineNumber: number };
 type Profile = {
@@ -23,58 +25,87 @@ type Profile = {
   readonly timeDeltas: readonly number[];
 };
 
-const kinds = [
-  { name: 'JSON, unstored', stream: false, store: false },
-  { name: 'stream, unstored', stream: true, store: false },
-  { name: 'JSON, stored in SQLite', stream: false, store: true },
-] as const;
+type Kind = { readonly name: string; readonly stream: boolean; readonly backend: BackendKind | undefined };
+
+const kinds: readonly Kind[] = [
+  { name: 'JSON, unstored', stream: false, backend: undefined },
+  { name: 'stream, unstored', stream: true, backend: undefined },
+  { name: 'JSON, stored in SQLite', stream: false, backend: 'sqlite' },
+  { name: 'JSON, stored in PostgreSQL', stream: false, backend: 'postgres' },
+  { name: 'JSON, stored in MongoDB', stream: false, backend: 'mongodb' },
+];
 
 /** Where the server's time goes, by V8's own sampling. Not part of a run without names. */
-export const profileBench: Bench = ({ folder, seconds }) =>
-  withProcesses(async (keep) => {
-    const upstream = await keep(startScript('upstream.ts', [], cores.world));
-    const load = await keep(startScript('load.ts', [], cores.world));
-    const wrong: string[] = [];
-    const parts: string[] = [];
-    for (const [at, { name, stream, store }] of kinds.entries()) {
-      const profiles = join(folder, `profile-${at}`);
-      mkdirSync(profiles);
-      const flags = store ? ['--store.type=sqlite', `--sqlite.path=${join(profiles, 'profile.sqlite')}`] : [];
-      const nodeFlags = ['--cpu-prof', `--cpu-prof-dir=${profiles}`, `--cpu-prof-interval=${intervalUs}`];
-      const stderrFile = join(folder, `server-profile-${at}.log`);
-      const options = { core: cores.measured, cwd: folder, nodeFlags, stderrFile };
-      const startedAt = performance.now();
-      const server = await keep(startServer(serverFlags(upstream.port, flags), options));
-      const body = responsesBody({ stream, store });
-      const group: Group = {
-        port: server.port,
-        path: '/v1/responses',
-        body,
-        connections,
-        check: stream ? 'stream' : 'json',
-      };
-      const times = { warmupMs, measureMs: Math.max(seconds, 5) * 1000 };
-      const fromMs = performance.now() - startedAt + warmupMs;
-      const result = await measure(load, { groups: [group], ...times, pid: server.pid, otherPids: [upstream.pid] });
-      wrong.push(...complaints(name, result, [group]));
-      await server.stop();
-      parts.push(`### Profile: ${name}`, ...readProfiles(profiles, { fromMs, toMs: fromMs + times.measureMs }));
-    }
-    return { markdown: parts.join('\n\n'), wrong };
-  });
+export const profileBench: Bench = ({ folder }) =>
+  withBackends(folder, ['sqlite', 'postgres', 'mongodb'], (backends) =>
+    withProcesses(async (keep) => {
+      const upstream = await keep(startScript('upstream.ts', [], cores.world));
+      const load = await keep(startScript('load.ts', [], cores.world));
+      const wrong: string[] = [];
+      const parts: string[] = [describeBackends(backends)];
+      for (const { name, stream, backend } of kinds) {
+        const place = backends.list.find(({ kind }) => kind === backend)?.place();
+        if (backend !== undefined && place === undefined) continue;
+        const taken = await take({ name, stream, place }, { folder, upstream, load });
+        await place?.drop();
+        wrong.push(...taken.wrong);
+        parts.push(
+          `### Profile: ${name}`,
+          ...taken.threads.map((each) => `${each.title}\n\n${each.owners}\n\n${each.functions}`),
+        );
+      }
+      return { markdown: parts.join('\n\n'), wrong };
+    }),
+  );
+
+/** What a profile needs besides the server: load and upstream, running. */
+export type Around = { readonly folder: string; readonly upstream: Started; readonly load: Started };
+
+/** Which packages the main thread spends its time in while whole answers are stored. */
+export async function profileOwners(name: string, place: Place, around: Around): Promise<BenchResult> {
+  const { threads, wrong } = await take({ name, stream: false, place }, around);
+  return { markdown: `${threads[0]?.title}\n\n${threads[0]?.owners}`, wrong };
+}
+
+type Wanted = { readonly name: string; readonly stream: boolean; readonly place: Place | undefined };
+type Taken = { readonly threads: readonly Described[]; readonly wrong: readonly string[] };
+
+async function take({ name, stream, place }: Wanted, { folder, upstream, load }: Around): Promise<Taken> {
+  const profiles = mkdtempSync(join(folder, 'profile-'));
+  const nodeFlags = ['--cpu-prof', `--cpu-prof-dir=${profiles}`, `--cpu-prof-interval=${intervalUs}`];
+  const stderrFile = join(profiles, 'server.log');
+  const options = { core: cores.measured, cwd: folder, nodeFlags, stderrFile, env: place?.env ?? {} };
+  const startedAt = performance.now();
+  const server = await startServer(serverFlags(upstream.port, place?.flags), options);
+  try {
+    const body = responsesBody({ stream, store: place !== undefined });
+    const check = stream ? 'stream' : 'json';
+    const group: Group = { port: server.port, path: '/v1/responses', body, connections, check };
+    const fromMs = performance.now() - startedAt + warmupMs;
+    const job = { groups: [group], warmupMs, measureMs, pid: server.pid, otherPids: [upstream.pid] };
+    const wrong = complaints(name, await measure(load, job), [group]);
+    await server.stop();
+    return { threads: readProfiles(profiles, { fromMs, toMs: fromMs + measureMs }), wrong };
+  } finally {
+    await server.stop();
+  }
+}
 
 type Window = { readonly fromMs: number; readonly toMs: number };
 
-function readProfiles(folder: string, window: Window): string[] {
+/** One thread's time, as Markdown. */
+type Described = { readonly title: string; readonly owners: string; readonly functions: string };
+
+function readProfiles(folder: string, window: Window): Described[] {
   const files = readdirSync(folder).filter((name) => name.endsWith('.cpuprofile'));
   const profiles = files.map((name) => JSON.parse(readFileSync(join(folder, name), 'utf8')) as Profile);
   // The main thread's profile has most to show; the other, if any, is the writer's.
   const start = Math.min(...profiles.map((profile) => profile.startTime));
   const all = profiles.map((profile) => selfTimes(profile, start, window)).sort((one, other) => sum(other) - sum(one));
   return all.map((times, at) => {
-    const title = at === 0 ? 'Main thread' : 'Another thread';
+    const thread = at === 0 ? 'Main thread' : 'Another thread';
     const busy = Math.round((sum(times) / ((window.toMs - window.fromMs) * 1000)) * 100);
-    return `${title}, ${busy} % of the time not idle:\n\n${describe(times)}`;
+    return { title: `${thread}, ${busy} % of the time not idle:`, ...describe(times) };
   });
 }
 
@@ -104,7 +135,7 @@ function sum(times: readonly SelfTime[]): number {
   return times.reduce((total, { us }) => total + us, 0);
 }
 
-function describe(times: readonly SelfTime[]): string {
+function describe(times: readonly SelfTime[]): Omit<Described, 'title'> {
   const total = sum(times);
   const share = (us: number): string => `${((us / total) * 100).toFixed(1)} %`;
   const owners = new Map<string, number>();
@@ -117,7 +148,7 @@ function describe(times: readonly SelfTime[]): string {
     `\`${frame.functionName || '(anonymous)'}\` ${placeOf(frame)}`,
     share(us),
   ]);
-  return `${table(['where', 'self time'], byOwner)}\n\n${table(['function', 'self time'], byFunction)}`;
+  return { owners: table(['where', 'self time'], byOwner), functions: table(['function', 'self time'], byFunction) };
 }
 
 function ownerOf({ functionName, url }: Frame): string {

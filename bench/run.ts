@@ -2,20 +2,27 @@
 import { parseArgs } from 'node:util';
 import { chainBench } from './chain.ts';
 import type { Bench } from './client.ts';
+import { conversationBench } from './conversation.ts';
 import { machineFacts, makeWorkFolder, removeFolder } from './machine.ts';
 import { describePinning, endProcessesWithBench } from './processes.ts';
 import { profileBench } from './profile.ts';
 import { slowDiskBench } from './slow-disk.ts';
+import { storesBench } from './stores.ts';
 import { jsonBench, streamBench } from './throughput.ts';
+import { workersBench } from './workers.ts';
 
 const benches: ReadonlyMap<string, Bench> = new Map([
   ['json', jsonBench],
   ['stream', streamBench],
   ['chain', chainBench],
   ['slow-disk', slowDiskBench],
+  ['stores', storesBench],
+  ['workers', workersBench],
+  ['conversation', conversationBench],
   ['profile', profileBench],
 ]);
-const byDefault = ['json', 'stream', 'chain', 'slow-disk'];
+/** All together would take longer than ten minutes. */
+const byDefault = ['json', 'stream', 'chain', 'slow-disk', 'stores', 'workers'];
 
 /** However it goes, the bench ends. */
 const limitMs = 15 * 60_000;

@@ -51,3 +51,8 @@ export function chatBody(options: { stream: boolean; model?: string }): string {
   const streaming = stream ? { stream: true, stream_options: { include_usage: true } } : {};
   return JSON.stringify({ model, messages, ...streaming });
 }
+
+/** The id of an item that a bench has put into a conversation, by its place. All are of one length. */
+export function itemId(conversationId: string, at: number): string {
+  return `msg_${conversationId}_${String(at).padStart(9, '0')}`;
+}

@@ -42,3 +42,8 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   const rule = head.map((_, at) => (at === 0 ? '---' : '---:'));
   return [head, rule, ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
 }
+
+/** Whether a target was met. Machines differ: a miss is printed, and fails nothing. */
+export function verdict(isMet: boolean): string {
+  return isMet ? 'met' : '**MISSED**';
+}

@@ -1,0 +1,93 @@
+import { join } from 'node:path';
+import { describeBackends, withBackends } from './backends.ts';
+import { type Bench, complaints, measure, wronglyKept } from './client.ts';
+import type { Group, JobResult } from './load.ts';
+import { cores, type Started, serverFlags, startScript, startServer, withProcesses } from './processes.ts';
+import { responsesBody } from './script.ts';
+import { figure, median, spread, table, verdict } from './stats.ts';
+import { disturbance } from './throughput.ts';
+
+const connections = 32;
+const workerCount = 2;
+const targetRatio = 1.15;
+/** Each process compiles for itself what is hot. */
+const firstWarmupMs = 5_000;
+const warmupMs = 250;
+
+type Contestant = {
+  readonly name: string;
+  readonly workers: number;
+  readonly started: Started;
+  readonly databasePid: number | undefined;
+  readonly rounds: JobResult[];
+};
+
+/** What several processes cost that share one address, against one process. */
+export const workersBench: Bench = ({ rounds, seconds, folder }) =>
+  withBackends(folder, ['sqlite', 'postgres'], (backends) =>
+    withProcesses(async (keep) => {
+      const upstream = await keep(startScript('upstream.ts', [], cores.world));
+      const load = await keep(startScript('load.ts', [], cores.world));
+      const contestants: Contestant[] = [];
+      for (const { name, kind, pid, place: makePlace } of backends.list) {
+        for (const workers of [1, workerCount]) {
+          const place = makePlace();
+          const flags = serverFlags(upstream.port, [...place.flags, `--server.workers=${workers}`]);
+          const stderrFile = join(folder, `server-workers-${kind}-${workers}.log`);
+          // Also the one process may use both cores: it must not have a cache of its own that the others lack.
+          const started = await keep(startServer(flags, { core: undefined, cwd: folder, stderrFile, env: place.env }));
+          contestants.push({ name, workers, started, databasePid: pid, rounds: [] });
+        }
+      }
+      const wrong: string[] = [];
+      const once = async (each: Contestant, times: { warmupMs: number; measureMs: number }): Promise<JobResult> => {
+        const { started, databasePid, name, workers } = each;
+        const body = responsesBody({ stream: false, store: true });
+        const group: Group = { port: started.port, path: '/v1/responses', body, connections, check: 'json' };
+        const job = { groups: [group], ...times, pid: started.pid, otherPids: [upstream.pid], databasePid };
+        const result = await measure(load, job);
+        const where = `${name}, ${workers} processes`;
+        wrong.push(...complaints(where, result, [group]));
+        wrong.push(...(await wronglyKept(where, started.port, result, true)));
+        return result;
+      };
+      for (const each of contestants) await once(each, { warmupMs: 0, measureMs: firstWarmupMs * each.workers });
+      for (let round = 0; round < rounds; round += 1) {
+        for (const each of round % 2 === 0 ? contestants : contestants.toReversed()) {
+          each.rounds.push(await once(each, { warmupMs, measureMs: seconds * 1000 }));
+        }
+      }
+      await Promise.all(contestants.map(({ started }) => started.stop()));
+      const note = `${connections} keep-alive connections; ${rounds} interleaved rounds of ${seconds} s each: median (lowest–highest). All servers may use both cores, together with load, upstream and database, so rates say nothing here.`;
+      const parts = [`### ${workerCount} worker processes against one process`, describeBackends(backends)];
+      const foreign = contestants.flatMap((each) => each.rounds.map((one) => one.foreignCpuMs / one.seconds / 10));
+      parts.push(describe(contestants), `${note} ${disturbance(foreign)}`);
+      return { markdown: parts.join('\n\n'), wrong };
+    }),
+  );
+
+const answersOf = (result: JobResult): number => result.groups[0]?.answers ?? 0;
+const cpuOf = (result: JobResult): number => result.cpuMs / answersOf(result);
+const databaseCpuOf = (result: JobResult): number => result.databaseCpuMs / answersOf(result);
+
+function describe(contestants: readonly Contestant[]): string {
+  const head = [
+    ...['', 'CPU ms/request of all processes', '× one process', 'target'],
+    ...["of the database's processes", 'requests/s', 'p50 ms', 'p99 ms'],
+  ];
+  const rows = contestants.map(({ name, workers, databasePid, rounds }) => {
+    const alone = contestants.find((each) => each.name === name && each.workers === 1)?.rounds ?? [];
+    const ratios = rounds.map((each, at) => cpuOf(each) / cpuOf(alone[at] ?? each));
+    return [
+      `${name}, ${workers === 1 ? 'one process' : `a primary and ${workers} workers`}`,
+      spread(rounds.map(cpuOf)),
+      workers === 1 ? '1.00' : spread(ratios),
+      workers === 1 ? '' : `≤ ${targetRatio.toFixed(2)}: ${verdict(median(ratios) <= targetRatio)}`,
+      databasePid === undefined ? '' : spread(rounds.map(databaseCpuOf)),
+      figure(median(rounds.map((each) => answersOf(each) / each.seconds))),
+      figure(median(rounds.map((each) => each.groups[0]?.latencyMs.p50 ?? Number.NaN))),
+      figure(median(rounds.map((each) => each.groups[0]?.latencyMs.p99 ?? Number.NaN))),
+    ];
+  });
+  return table(head, rows);
+}
