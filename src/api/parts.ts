@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { maxImageUrlLength, maxTextLength, optional, unsupported } from './primitives.ts';
+import { maxImageUrlLength, maxTextLength, objectWith, optional, unsupported } from './primitives.ts';
 
 const cacheBreakpoint = optional(z.strictObject({ mode: optional(z.literal('explicit')) }));
 
@@ -45,8 +45,8 @@ const inputFileSchema = z
 const outputTextSchema = z.strictObject({
   type: z.literal('output_text'),
   text: z.string().max(maxTextLength),
-  annotations: optional(z.array(z.looseObject({ type: z.string() })).max(1_000)),
-  logprobs: optional(z.array(z.looseObject({ token: z.string() })).max(50_000)),
+  annotations: optional(z.array(objectWith('type')).max(1_000)),
+  logprobs: optional(z.array(objectWith('token')).max(50_000)),
 });
 
 const refusalSchema = z.strictObject({ type: z.literal('refusal'), refusal: z.string().max(maxTextLength) });

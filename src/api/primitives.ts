@@ -54,12 +54,18 @@ export const metadataSchema = z
 
 export type Metadata = Readonly<Record<string, string>>;
 
-/** An id that a client gave to an item: kept as it is where well-formed (R9). */
+/**
+ * An id that a client gave to an item: kept as it is where well-formed (R9). It stands in paths, where `.` and `..` are
+ * no names: a client that resolves them would delete the conversation instead of the item.
+ */
 export const itemIdSchema = z
   .string()
   .min(1)
   .max(256)
-  .regex(/^[A-Za-z0-9_.:-]+$/, 'an id has letters, digits, underscores, dashes, dots and colons only');
+  .regex(
+    /^(?!\.{1,2}$)[A-Za-z0-9_.:-]+$/,
+    'an id has letters, digits, underscores, dashes, dots and colons only, and is not `.` or `..`',
+  );
 
 /** Joins a call with its output. The bound is OpenAI's and the Open Responses standard's. */
 export const callIdSchema = z.string().min(1).max(64);
@@ -73,6 +79,27 @@ export function unsupported(what: string) {
 export const jsonObjectSchema = z
   .custom<JsonObject>(isObject, notAnObject)
   .meta({ type: 'object', additionalProperties: true });
+
+/** A free-form object of which this field must, and these may, be strings. It is handed on as it came, key for key. */
+export function objectWith<Required extends string>(required: Required, ...optionals: readonly string[]) {
+  const strings = [required, ...optionals];
+  return z
+    .custom<JsonObject & Readonly<Record<Required, string>>>(isObject, notAnObject)
+    .superRefine((object, context) => {
+      for (const name of strings) {
+        const given: JsonObject = object;
+        const input = Object.hasOwn(given, name) ? given[name] : undefined;
+        if (typeof input === 'string' || (name !== required && (input === undefined || input === null))) continue;
+        context.addIssue({ code: 'invalid_type', expected: 'string', path: [name], input });
+      }
+    })
+    .meta({
+      type: 'object',
+      properties: Object.fromEntries(strings.map((name) => [name, { type: 'string' }])),
+      required: [required],
+      additionalProperties: true,
+    });
+}
 
 /** A whole number; out of range it has the codes that OpenAI's API gives to integers (docs/wire.md §5). */
 export function integer(min: number, max: number = Number.MAX_SAFE_INTEGER) {

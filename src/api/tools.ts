@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { type JsonObject, jsonObjectSchema, maxTools, optional, unsupported } from './primitives.ts';
+import { type JsonObject, jsonObjectSchema, maxTools, objectWith, optional, unsupported } from './primitives.ts';
 
 const functionName = z
   .string()
@@ -72,10 +72,7 @@ const objectChoiceSchema = z.discriminatedUnion('type', [
   z.strictObject({
     type: z.literal('allowed_tools'),
     mode: z.enum(['auto', 'required']),
-    tools: z
-      .array(z.looseObject({ type: z.string(), name: optional(z.string()) }))
-      .min(1)
-      .max(maxTools),
+    tools: z.array(objectWith('type', 'name')).min(1).max(maxTools),
   }),
   z.strictObject({ type: z.literal('custom'), name: z.string().min(1) }),
   z.strictObject({ type: z.literal('mcp'), server_label: z.string().min(1), name: optional(z.string()) }),

@@ -37,7 +37,7 @@ export function planTools(request: Pick<CreateResponse, 'tools' | 'tool_choice'>
 
 function allowedTool(
   tools: readonly FunctionTool[],
-  named: { type: string; name?: string | null | undefined },
+  named: { readonly type: string; readonly name?: unknown },
 ): FunctionTool {
   if (named.type !== 'function' || typeof named.name !== 'string') throw notOffered(named.type);
   return find(tools, named.name);

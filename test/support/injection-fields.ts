@@ -18,7 +18,7 @@ const upTo = (max: number) => (value: string) => value.length <= max;
 const text = () => true;
 const nameOf = (max: number) => (value: string) => value.length >= 1 && value.length <= max;
 const plainName = (max: number) => (value: string) => /^[A-Za-z0-9_-]+$/.test(value) && value.length <= max;
-const itemId = (value: string) => /^[A-Za-z0-9_.:-]+$/.test(value) && value.length <= 256;
+const itemId = (value: string) => /^(?!\.{1,2}$)[A-Za-z0-9_.:-]+$/.test(value) && value.length <= 256;
 
 /** The fields of `specimen` that take strings of the client's own. */
 export const openFields: readonly Field[] = [
