@@ -2,10 +2,12 @@ import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import { banner } from './banner.ts';
+import { runCommand } from './commands.ts';
 import { type Config, ConfigError, loadConfig } from './config.ts';
 import { helpText } from './help.ts';
 import { createLogger } from './logger.ts';
 import type { RunningServer } from './server.ts';
+import { StoreUnavailable } from './store.ts';
 import { isWorker, runWorker, type Served, type StartFailure, startWorkers, WorkerFailed } from './workers.ts';
 
 const exitCodes = { failed: 1, misused: 2, SIGINT: 130, SIGTERM: 143 } as const;
@@ -34,6 +36,12 @@ export async function main(argv: readonly string[] = process.argv.slice(2)): Pro
     return;
   }
   try {
+    const command = await runCommand(argv);
+    if (command !== undefined) {
+      process.stdout.write(command.output);
+      process.exitCode = command.exitCode;
+      return;
+    }
     const config = loadConfig({ argv: argv[0] === 'serve' ? argv.slice(1) : argv });
     await serve(config, argv);
   } catch (error) {
@@ -109,6 +117,7 @@ function startFailure(error: unknown): StartFailure {
 
 function failureText(error: unknown): string {
   if (error instanceof ConfigError || error instanceof WorkerFailed) return error.message;
+  if (error instanceof StoreUnavailable) return error.message;
   if (!(error instanceof Error)) return `The server can't start: ${String(error)}`;
   const { code, port, address } = error as { code?: unknown; port?: unknown; address?: unknown };
   switch (code) {

@@ -178,7 +178,8 @@ function isKnown(key: string, name: string): boolean {
 function unexpectedArgument(argument: string, at: number): ConfigError {
   // Anything longer or odder may be a secret that went astray.
   const isCommand = /^[a-z]{1,16}$/.test(argument);
-  if (at === 0 && isCommand) return new ConfigError(`Unknown command ${argument}: there are serve, migrate and store stats.`);
+  if (at === 0 && isCommand)
+    return new ConfigError(`Unknown command ${argument}: there are serve, migrate and store stats.`);
   const shown = isCommand ? `Unexpected argument ${argument}` : `Unexpected argument in position ${at + 1}`;
   return new ConfigError(`${shown}: a command comes first, and everything else is a flag, as in --server.port 8080.`);
 }

@@ -85,7 +85,7 @@ export interface ReadRows {
   ancestors(tenant: string, thread: ThreadRow): Answer<readonly Ancestor[]>;
   /**
    * The entries of some stretches that hold items, one stretch after the other, without looking at entries that hold
-   * none. At least one if there is any, `wanted` or fewer, and less where they are large.
+   * none. At least one if there is any, `wanted` or fewer, and less where they are large. `responseJson` may be left out.
    */
   chunk(tenant: string, stretches: readonly Stretch[], order: Order, wanted: number): Answer<Chunk>;
   /** The entries in some threads that hold an item of that id, or a reference to one; the newest of a thread first. */

@@ -55,7 +55,8 @@ export function storeContract(name: string, factory: () => Promise<StoreHarness>
     afterAll(() => harness.close());
 
     for (const [index, { title, run }] of cases.entries()) {
-      test(title, async () => {
+      // A database on a busy machine may take a while for the longest of them.
+      test(title, { timeout: 60_000 }, async () => {
         const advance = (ms: number): void => harness.advance(ms);
         await run({ store: harness.store, tenant: `tenant-${index}`, advance });
         passed += 1;

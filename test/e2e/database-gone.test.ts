@@ -150,7 +150,7 @@ async function limitFiles({ uri }: OwnServer, maxBytes: string): Promise<void> {
     // One that has just ended needs no limit. Only their own user may set one everywhere.
     const owner = statSync(`/proc/${pid}`, { throwIfNoEntry: false });
     if (owner === undefined) continue;
-    execFileSync('prlimit', [`--pid=${pid}`, `--fsize=${maxBytes}:`], { uid: owner.uid, gid: owner.gid });
+    execFileSync('/usr/bin/prlimit', [`--pid=${pid}`, `--fsize=${maxBytes}:`], { uid: owner.uid, gid: owner.gid });
   }
 }
 

@@ -105,8 +105,10 @@ export class Command {
   /** Those that wrote to the log, less those whose death is told there: their numbers may be others' by now. */
   #living(): Set<number> {
     const lines = this.lines();
-    const dead = lines.filter(({ signal, code }) => signal !== undefined || code !== undefined);
-    return new Set([this.pid, ...lines.map(({ pid }) => pid)]).difference(new Set(dead.map(({ worker }) => worker)));
+    const living = new Set<number>([this.pid, ...lines.map(({ pid }) => pid)]);
+    for (const { worker, code } of lines) if (code !== undefined) living.delete(worker);
+    if (this.child.exitCode !== null || this.child.signalCode !== null) living.delete(this.pid);
+    return living;
   }
 
   #wake(): void {

@@ -299,8 +299,7 @@ async function insertTurn(work: Work, tenant: string, turn: NewTurn, draft: Draf
   inDoubt.note(tenant, turn.responseId, { threadId: spot.thread.id, position: spot.position });
   let isKnown = true;
   try {
-    const inserted = await insertEntry(work, tenant, draft, spot);
-    return inserted;
+    return await insertEntry(work, tenant, draft, spot);
   } catch (error) {
     isKnown = !call.mayHaveWritten;
     throw error;
