@@ -39,11 +39,12 @@ const longestPauseMs = 500;
  */
 export class Call {
   readonly signal: AbortSignal;
-  readonly #asking: Asking;
+  /** Asked anew for each command: the driver may be another one by then. */
+  readonly #asking: () => Asking;
   readonly #endsAt: number;
   #mayHaveWritten = false;
 
-  constructor(asking: Asking, timeoutMs: number, signal: AbortSignal) {
+  constructor(asking: () => Asking, timeoutMs: number, signal: AbortSignal) {
     this.#asking = asking;
     this.#endsAt = performance.now() + timeoutMs;
     this.signal = signal;
@@ -57,7 +58,7 @@ export class Call {
   async find(collection: string, { filter, sort, limit, projection, isLatest }: Find): Promise<readonly Values[]> {
     const page = { limit, batchSize: limit, singleBatch: true };
     const shape = { ...(sort === undefined ? {} : { sort }), ...(projection === undefined ? {} : { projection }) };
-    const readConcern = isLatest === true ? { level: 'local' } : this.#asking.readConcern;
+    const readConcern = isLatest === true ? { level: 'local' } : this.#asking().readConcern;
     const { answer } = await this.#send(() => ({
       ...{ find: collection, filter, ...shape, ...page, readConcern, maxTimeMS: Math.max(1, this.remainingMs) },
     }));
@@ -148,7 +149,7 @@ export class Call {
   }
 
   async #write(command: () => Values): Promise<Sent> {
-    const { writeConcern } = this.#asking;
+    const { writeConcern } = this.#asking();
     const sent = await this.#send(
       () => ({
         ...command(),
@@ -167,7 +168,7 @@ export class Call {
     for (let attempt = 0; ; attempt += 1) {
       this.signal.throwIfAborted();
       try {
-        const answer = await this.#asking.db.command(command(), { signal: this.signal, readPreference: 'primary' });
+        const answer = await this.#asking().db.command(command(), { signal: this.signal, readPreference: 'primary' });
         // A write that was answered with a failure of its own inside is found by the caller.
         return { answer, mayBeDone };
       } catch (thrown) {

@@ -5,6 +5,7 @@ import { UnusableDatabase } from '../../store-admin.ts';
 import type { Asking, Values } from './call.ts';
 import { Call } from './call.ts';
 import { failureOf, plainError, Refused, reasonOf, unavailable } from './failures.ts';
+import { Heartbeats } from './heartbeats.ts';
 
 export type Access = {
   /** Of the deployment, with all its options. It is a secret, and never part of a message. */
@@ -25,16 +26,17 @@ const graceMs = 100;
 /** The deployment that the store is connected to, and the bounds of what is asked of it. */
 export class Deployment {
   readonly timeoutMs: number;
-  readonly #client: MongoClient;
-  readonly #asking: Asking;
+  readonly #access: Access;
+  /** The driver, and how it is asked; another one after the driver got stuck. */
+  #link: Link;
   readonly #running = new Set<Promise<unknown>>();
   #bytes = 0;
   #closed: Promise<void> | undefined;
 
-  private constructor(client: MongoClient, asking: Asking, timeoutMs: number) {
-    this.#client = client;
-    this.#asking = asking;
-    this.timeoutMs = timeoutMs;
+  private constructor(access: Access, link: Link) {
+    this.#access = access;
+    this.#link = this.#watched(link);
+    this.timeoutMs = access.timeoutMs;
   }
 
   /**
@@ -42,12 +44,11 @@ export class Deployment {
    * @throws StoreUnavailable where nobody answers now.
    */
   static async open(access: Access): Promise<Deployment> {
-    const { timeoutMs } = access;
     const client = clientFor(access);
     try {
-      const asking = askingOf(client, access);
-      await within(timeoutMs, client.connect());
-      return new Deployment(client, asking, timeoutMs);
+      const link = linkOf(client, access);
+      await within(access.timeoutMs, client.connect());
+      return new Deployment(access, link);
     } catch (thrown) {
       // It may be busy connecting: nobody waits for that.
       void client.close().catch(() => undefined);
@@ -70,7 +71,7 @@ export class Deployment {
       ending.abort(late);
       lastTimer = setTimeout(reject, graceMs, late);
     }, timeoutMs);
-    const running = work(new Call(this.#asking, timeoutMs, ending.signal));
+    const running = work(new Call(() => this.#link.asking, timeoutMs, ending.signal));
     this.#running.add(running);
     try {
       return await Promise.race([running, over]);
@@ -90,8 +91,27 @@ export class Deployment {
 
   async #end(): Promise<void> {
     await Promise.allSettled(this.#running);
-    await this.#client.close();
+    await this.#link.client.close();
   }
+
+  #watched(link: Link): Link {
+    new Heartbeats(link.client, () => this.#replace(link));
+    return link;
+  }
+
+  /** A driver that has lost sight of its server for good makes way for a new one, which connects when it is asked. */
+  #replace(stuck: Link): void {
+    if (this.#closed !== undefined || this.#link !== stuck) return;
+    this.#link = this.#watched(linkOf(clientFor(this.#access), this.#access));
+    // What waits for it fails as for a broken connection, and goes to the new one.
+    void stuck.client.close().catch(() => undefined);
+  }
+}
+
+type Link = { readonly client: MongoClient; readonly asking: Asking };
+
+function linkOf(client: MongoClient, access: Access): Link {
+  return { client, asking: askingOf(client, access) };
 }
 
 function clientFor({ uri, timeoutMs }: Access): MongoClient {
@@ -101,6 +121,8 @@ function clientFor({ uri, timeoutMs }: Access): MongoClient {
     connectTimeoutMS: Math.min(timeoutMs, 10_000),
     // A firewall that forgets idle connections does so after minutes.
     maxIdleTimeMS: 60_000,
+    // After one broken connection the driver clears its pool and asks the server first; its own half second keeps all waiting.
+    minHeartbeatFrequencyMS: 100,
   };
   const options = Object.entries(wanted).filter(([name]) => !named.has(name.toLowerCase()));
   try {
