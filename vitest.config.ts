@@ -9,6 +9,8 @@ export default defineConfig({
     testTimeout: 20_000,
     hookTimeout: 20_000,
     passWithNoTests: false,
+    // Most of the time goes by in waiting for processes and databases.
+    maxWorkers: 2,
     allowOnly: false,
   },
 });

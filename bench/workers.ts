@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { describeBackends, withBackends } from './backends.ts';
+import { type Backend, describeBackends, withBackends } from './backends.ts';
 import { type Bench, complaints, measure, wronglyKept } from './client.ts';
 import type { Group, JobResult } from './load.ts';
 import { cores, type Started, serverFlags, startScript, startServer, withProcesses } from './processes.ts';
@@ -35,7 +35,9 @@ export const workersBench: Bench = ({ rounds, seconds, folder }) =>
           const flags = serverFlags(upstream.port, [...place.flags, `--server.workers=${workers}`]);
           const stderrFile = join(folder, `server-workers-${kind}-${workers}.log`);
           // Also the one process may use both cores: it must not have a cache of its own that the others lack.
-          const started = await keep(startServer(flags, { core: undefined, cwd: folder, stderrFile, env: place.env }));
+          const started = await keep(
+            startServer(flags, { core: cores.measured, cwd: folder, stderrFile, env: place.env }),
+          );
           contestants.push({ name, workers, started, databasePid: pid, rounds: [] });
         }
       }
