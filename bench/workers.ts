@@ -16,6 +16,7 @@ const warmupMs = 250;
 
 type Contestant = {
   readonly name: string;
+  readonly store: boolean;
   readonly workers: number;
   readonly started: Started;
   readonly databasePid: number | undefined;
@@ -29,28 +30,31 @@ export const workersBench: Bench = ({ rounds, seconds, folder }) =>
       const upstream = await keep(startScript('upstream.ts', [], cores.world));
       const load = await keep(startScript('load.ts', [], cores.world));
       const contestants: Contestant[] = [];
-      for (const { name, kind, pid, place: makePlace } of backends.list) {
-        for (const workers of [1, workerCount]) {
-          const place = makePlace();
-          const flags = serverFlags(upstream.port, [...place.flags, `--server.workers=${workers}`]);
-          const stderrFile = join(folder, `server-workers-${kind}-${workers}.log`);
-          // Also the one process may use both cores: it must not have a cache of its own that the others lack.
-          const started = await keep(
-            startServer(flags, { core: cores.measured, cwd: folder, stderrFile, env: place.env }),
-          );
-          contestants.push({ name, workers, started, databasePid: pid, rounds: [] });
+      const begin = async ({ name, kind, pid, place: makePlace }: Backend, workers: number, store: boolean) => {
+        const place = makePlace();
+        const flags = serverFlags(upstream.port, [...place.flags, `--server.workers=${workers}`]);
+        const stderrFile = join(folder, `server-workers-${kind}-${workers}-${store}.log`);
+        // All on one core: what is compared is the work, not how the cores are shared with the load.
+        const started = await keep(
+          startServer(flags, { core: cores.measured, cwd: folder, stderrFile, env: place.env }),
+        );
+        contestants.push({ name: store ? name : 'unstored', store, workers, started, databasePid: pid, rounds: [] });
+      };
+      for (const [at, backend] of backends.list.entries()) {
+        for (const store of at === 0 ? [false, true] : [true]) {
+          for (const workers of [1, workerCount]) await begin(backend, workers, store);
         }
       }
       const wrong: string[] = [];
       const once = async (each: Contestant, times: { warmupMs: number; measureMs: number }): Promise<JobResult> => {
-        const { started, databasePid, name, workers } = each;
-        const body = responsesBody({ stream: false, store: true });
+        const { started, databasePid, name, workers, store } = each;
+        const body = responsesBody({ stream: false, store });
         const group: Group = { port: started.port, path: '/v1/responses', body, connections, check: 'json' };
         const job = { groups: [group], ...times, pid: started.pid, otherPids: [upstream.pid], databasePid };
         const result = await measure(load, job);
         const where = `${name}, ${workers} processes`;
         wrong.push(...complaints(where, result, [group]));
-        wrong.push(...(await wronglyKept(where, started.port, result, true)));
+        wrong.push(...(await wronglyKept(where, started.port, result, store)));
         return result;
       };
       for (const each of contestants) await once(each, { warmupMs: 0, measureMs: firstWarmupMs * each.workers });
@@ -60,7 +64,7 @@ export const workersBench: Bench = ({ rounds, seconds, folder }) =>
         }
       }
       await Promise.all(contestants.map(({ started }) => started.stop()));
-      const note = `${connections} keep-alive connections; ${rounds} interleaved rounds of ${seconds} s each: median (lowest–highest). All servers may use both cores, together with load, upstream and database, so rates say nothing here.`;
+      const note = `${connections} keep-alive connections; ${rounds} interleaved rounds of ${seconds} s each: median (lowest–highest). All processes of a server share one core, so that a rate is not what two cores would give.`;
       const parts = [`### ${workerCount} worker processes against one process`, describeBackends(backends)];
       const foreign = contestants.flatMap((each) => each.rounds.map((one) => one.foreignCpuMs / one.seconds / 10));
       parts.push(describe(contestants), `${note} ${disturbance(foreign)}`);

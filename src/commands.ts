@@ -1,6 +1,6 @@
 import { type Config, loadConfig } from './config.ts';
 import { ConfigError } from './config-error.ts';
-import { openStoreAdmin } from './open-store.ts';
+import { explained, openStoreAdmin } from './open-store.ts';
 import type { RecordStats, SchemaState, StoreAdmin, StoreStats } from './store-admin.ts';
 
 /** What a command prints, and the code that it ends with. */
@@ -45,7 +45,7 @@ export async function runCommand(argv: readonly string[]): Promise<CommandResult
   const config: Config = loadConfig({ argv: rest.filter((argument) => !switches.has(argument)) });
   const admin = await openStoreAdmin(config);
   try {
-    return await command.run(admin, switches);
+    return await explained(config, () => command.run(admin, switches));
   } finally {
     await admin.close();
   }

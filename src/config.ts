@@ -46,7 +46,7 @@ export type Config = {
     readonly headersTimeoutMs: number;
     readonly bodyTimeoutMs: number;
     readonly idleTimeoutMs: number;
-    /** How long the client of a stream may take nothing of what waits for it. */
+    /** How long a client may take nothing of the answer that waits for it. */
     readonly writeTimeoutMs: number;
   };
   readonly auth: { readonly mode: 'passthrough' | 'none' };

@@ -32,7 +32,8 @@ ${settings.join('\n')}
 Each can also be set as a property (open-responses.server.port=8080) or in the
 environment (OPEN_RESPONSES_SERVER_PORT=8080). Flags are stronger than the
 environment, and the environment is stronger than the file. What is on or off has
-an opposite: --no-stream.done. Secrets can be read from files: --providers.NAME.api-key-file.
+an opposite: --no-stream.done. Secrets can be read from files:
+--providers.NAME.api-key-file, --postgres.uri-file, --mongodb.uri-file.
 
 Example:
   open-responses --providers.ollama.base-url http://127.0.0.1:11434/v1 --default-provider ollama

@@ -43,7 +43,7 @@ export async function main(argv: readonly string[] = process.argv.slice(2)): Pro
       return;
     }
     const config = loadConfig({ argv: argv[0] === 'serve' ? argv.slice(1) : argv });
-    await serve(config, argv);
+    await serve(config);
   } catch (error) {
     const { message, isMisuse } = startFailure(error);
     process.stderr.write(`open-responses: ${message}\n`);
@@ -51,14 +51,14 @@ export async function main(argv: readonly string[] = process.argv.slice(2)): Pro
   }
 }
 
-async function serve(config: Config, argv: readonly string[]): Promise<void> {
+async function serve(config: Config): Promise<void> {
   const logger = createLogger(config.log);
   let running: Served | undefined;
   // Before the start: as the first process of a container this one gets no signal that it has no listener for.
   stopOnSignals(() => running, logger);
   surviveDefects(logger);
   const file = fileURLToPath(import.meta.url);
-  running = config.server.workers > 1 ? await startWorkers({ config, file, argv, logger }) : await startAlone(config);
+  running = config.server.workers > 1 ? await startWorkers({ config, file, logger }) : await startAlone(config);
   const { url, models } = running;
   process.stdout.write(banner({ version: packageVersion(), url, config, models }));
 }

@@ -2,31 +2,35 @@ import type { Config } from './config.ts';
 import { ConfigError } from './config-error.ts';
 import type { Store } from './store.ts';
 import { type StoreAdmin, UnusableDatabase } from './store-admin.ts';
+import { withWatchedWrites } from './stores/watched-writes.ts';
 
 /**
  * The store that the configuration names, ready to serve: what a database needs is loaded only where it is used.
  * @throws ConfigError where the database is not for this program or can't be made; whatever opening it throws otherwise.
  */
 export async function openStore(config: Config): Promise<Store> {
+  if (config.store.type === 'in-memory') {
+    return (await import('./stores/memory/store.ts')).createMemoryStore({ ...config.memory, now: Date.now });
+  }
+  return withWatchedWrites(await explained(config, () => openDatabase(config)), () => performance.now());
+}
+
+async function openDatabase(config: Config): Promise<Store> {
   const now = Date.now;
-  return explained(config, async () => {
-    switch (config.store.type) {
-      case 'in-memory':
-        return (await import('./stores/memory/store.ts')).createMemoryStore({ ...config.memory, now });
-      case 'sqlite':
-        return (await import('./stores/sqlite/store.ts')).createSqliteStore({
-          ...config.sqlite,
-          autoMigrate: config.store.autoMigrate,
-          now,
-        });
-      case 'postgres':
-        return (await import('./stores/postgres/store.ts')).createPostgresStore({ ...postgresOptions(config), now });
-      case 'mongodb':
-        return (await import('./stores/mongodb/store.ts')).createMongoStore({ ...mongoOptions(config), now });
-      default:
-        return config.store.type satisfies never;
+  switch (config.store.type) {
+    case 'sqlite': {
+      const { createSqliteStore } = await import('./stores/sqlite/store.ts');
+      return createSqliteStore({ ...config.sqlite, autoMigrate: config.store.autoMigrate, now });
     }
-  });
+    case 'postgres':
+      return (await import('./stores/postgres/store.ts')).createPostgresStore({ ...postgresOptions(config), now });
+    case 'mongodb':
+      return (await import('./stores/mongodb/store.ts')).createMongoStore({ ...mongoOptions(config), now });
+    case 'in-memory':
+      throw new Error('The in-memory store is no database');
+    default:
+      return config.store.type satisfies never;
+  }
 }
 
 /**
@@ -76,7 +80,7 @@ function required(type: 'postgres' | 'mongodb', uri: string | undefined): string
 }
 
 /** What can't be used now or later is a matter of the configuration; the message says which part of it. */
-async function explained<T>(config: Config, open: () => Promise<T>): Promise<T> {
+export async function explained<T>(config: Config, open: () => Promise<T>): Promise<T> {
   try {
     return await open();
   } catch (error) {

@@ -96,7 +96,7 @@ export const settings = {
   'http.write-timeout': setting(
     duration(),
     '60s',
-    'How long the client of a stream may take nothing of what waits for it. Then its connection is ended, and the response with it.',
+    'How long a client may take nothing of the answer that waits for it. Then its connection is ended, and a stream is with it.',
   ),
   'auth.mode': setting(
     oneOf('passthrough', 'none'),

@@ -50,7 +50,8 @@ export interface Store {
   findItems(tenant: string, itemIds: readonly string[]): Promise<ReadonlyMap<string, FoundItem>>;
 
   /**
-   * A page of a view, in the given order. References are resolved; those whose target is gone are passed over.
+   * A page of a view, in the given order. References are resolved; those whose target is gone are passed over. Very large
+   * items make a page shorter than `limit`, with `hasMore`.
    * `unknown_cursor`: `after` is no item of the view. Costs the same wherever in a long thread the page lies.
    */
   listItems(tenant: string, view: ItemView, page: PageQuery): Promise<ItemPage | 'unknown_cursor' | 'missing'>;
@@ -89,8 +90,9 @@ export interface Store {
    * - `record`: a thread of its own, seen by nobody but through its response's id. With `conversationId`, written only
    *   while that conversation exists, else `lost`.
    *
-   * A response is stored once. The same turn again, after an answer that never arrived, is `appended`; another end of it,
-   * or one that was stored and deleted since, is `lost`.
+   * A response is stored once. The same turn again, after an answer that never arrived, is `appended`; another end of it
+   * is `lost`. One that was stored and deleted since is `lost` too where a trace of it is left, and otherwise stored anew:
+   * nothing remembers what is deleted.
    */
   appendTurn(tenant: string, turn: NewTurn): Promise<'appended' | 'lost'>;
 

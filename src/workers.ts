@@ -60,8 +60,6 @@ export type WorkersOptions = {
   readonly config: Config;
   /** The file that a worker runs; it finds `isWorker` true and calls `runWorker`. */
   readonly file: string;
-  /** The command's own arguments. Workers show them in lists of processes, and read nothing from them. */
-  readonly argv: readonly string[];
   readonly logger: Logger;
 };
 
@@ -71,7 +69,7 @@ export type WorkersOptions = {
  * where one could not start. The others die with this process.
  */
 export async function startWorkers(options: WorkersOptions): Promise<Served> {
-  const { config, file, argv } = options;
+  const { config, file } = options;
   if (cluster.isWorker) {
     throw new ConfigError(
       'open-responses.server.workers is more than 1, but this process is itself a worker of a cluster. Set it to 1.',
@@ -80,8 +78,8 @@ export async function startWorkers(options: WorkersOptions): Promise<Served> {
   refuseUnshared(config);
   // By name, as a variable of the environment could choose otherwise: the system spreads connections unevenly.
   cluster.schedulingPolicy = cluster.SCHED_RR;
-  // Unlike JSON this carries the maps of the configuration.
-  cluster.setupPrimary({ exec: file, args: [workerCommand, ...argv], serialization: 'advanced' });
+  // Without the command's own arguments, which may hold a password. Unlike JSON this carries the maps of the configuration.
+  cluster.setupPrimary({ exec: file, args: [workerCommand], serialization: 'advanced' });
   const pool = new Pool(options);
   await pool.start();
   return pool;

@@ -53,6 +53,7 @@ export type AppOptions = {
   readonly headersTimeoutMs: number;
   readonly bodyTimeoutMs: number;
   readonly idleTimeoutMs: number;
+  readonly writeTimeoutMs: number;
 };
 
 /** How often Node looks for requests that take too long to arrive. */
@@ -112,6 +113,11 @@ export function createApp(options: AppOptions, context: Omit<HttpContext, 'calle
   app.addHook('preHandler', async (request, reply) => {
     if (!isOpen(request)) refuseWhileStopping(reply, full);
   });
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    if (typeof payload === 'string' && payload.length > restsWithSystem)
+      expectReading(reply.raw, options.writeTimeoutMs);
+    done();
+  });
   app.setErrorHandler((thrown, request, reply) => {
     const error = fromFastify(thrown);
     logFailure(request, error);
@@ -128,6 +134,17 @@ export function createApp(options: AppOptions, context: Omit<HttpContext, 'calle
     app.route({ method, url: path, handler: (request, reply) => handler(request, reply, full) });
   }
   return app;
+}
+
+/** An answer of so many characters is out of our hands at once, whether or not the client reads it. */
+const restsWithSystem = 64 * 1024;
+
+/** Ends the connection of a client that takes nothing of its answer for so long. Each part that it takes counts. */
+function expectReading(raw: ServerResponse, timeoutMs: number): void {
+  const { socket } = raw;
+  socket?.setTimeout(timeoutMs);
+  // First, as Node itself then sets the time that a connection may be idle.
+  raw.prependOnceListener('finish', () => socket?.setTimeout(0));
 }
 
 /** What every request gets, whatever becomes of it: an id, and a line in the log when it is over. */

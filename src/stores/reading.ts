@@ -151,15 +151,35 @@ export function* readPage(
     rest = cursor.rest;
   }
   const walk = new Walk(rows, tenant, rest, order);
+  let room = maxPageChars - charsOf(items);
   // A turn has an input and an output: most often half as many entries do, and then one question was enough.
   let share = 2;
-  while (items.length <= limit && !walk.isAtEnd) {
+  while (items.length <= limit && room > 0 && !walk.isAtEnd) {
     const parts = yield* walk.next(Math.ceil((limit + 1 - items.length) / share));
     share = 1;
     const more = yield* references.items(parts);
     for (const each of more) items.push(...inOrder(each, order).slice(0, limit + 1 - items.length));
+    for (const { entry } of parts) room -= entry.itemsJson?.length ?? 0;
   }
-  return { items: items.slice(0, limit), hasMore: items.length > limit };
+  const shown = room > 0 ? limit : Math.min(limit, countWithin(items, maxPageChars));
+  return { items: items.slice(0, shown), hasMore: items.length > shown || !(walk.isAtEnd || items.length > limit) };
+}
+
+/** Of JSON that one page holds: a page of large items is shorter than was asked for, and more comes behind it. */
+const maxPageChars = 32 * 1024 * 1024;
+
+/** How many of the first items fit, at least one. */
+function countWithin(items: readonly Item[], maxChars: number): number {
+  let chars = 0;
+  const over = items.findIndex((item, at) => {
+    chars += JSON.stringify(item).length;
+    return at > 0 && chars > maxChars;
+  });
+  return over === -1 ? items.length : over;
+}
+
+function charsOf(items: readonly Item[]): number {
+  return items.reduce((chars, item) => chars + JSON.stringify(item).length, 0);
 }
 
 type Start = {

@@ -1,5 +1,8 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
-import { expect, it } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
 import { eventsOf, serve } from '../support/harness.ts';
 import { serveScripted } from '../support/scripted-server.ts';
 import { answerStatus, answerText, chunk, hang, hangAfter, type Reply, textChunks } from '../support/upstream.ts';
@@ -232,6 +235,26 @@ it('R11 R12 a client that reads nothing for long is gone: its call ends, and its
     expect(next.body.error.code).toBe('conversation_locked');
   }
   socket.destroy();
+});
+
+it('a client that reads nothing of a large answer is cut off too', async () => {
+  const server = await serve({ 'http.write-timeout': '100ms' });
+  const content = [{ type: 'input_text', text: 'x'.repeat(8 * 1024 * 1024) }];
+  const { id } = (await server.post('/v1/conversations', { items: [{ type: 'message', role: 'user', content }] })).body;
+  for (let more = 0; more < 2; more += 1) {
+    await server.post(`/v1/conversations/${id}/items`, { items: [{ type: 'message', role: 'user', content }] });
+  }
+  const started = Promise.withResolvers<{ readonly socket: Socket; readonly response: ServerResponse }>();
+  const onStart = (message: unknown): void => started.resolve(message as Awaited<typeof started.promise>);
+  subscribe('http.server.request.start', onStart);
+  onTestFinished(() => void unsubscribe('http.server.request.start', onStart));
+  const client = connect(Number(new URL(server.url).port), '127.0.0.1');
+  onTestFinished(() => void client.destroy());
+  client.pause();
+  client.write(`GET /v1/conversations/${id}/items HTTP/1.1\r\nhost: localhost\r\n\r\n`);
+  const { socket, response } = await started.promise;
+  await once(socket, 'close');
+  expect(response.writableFinished).toBe(false);
 });
 
 it('two streams of one server do not mix', async () => {

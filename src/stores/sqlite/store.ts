@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import type { Store } from '../../store.ts';
@@ -11,7 +12,7 @@ import type { WriteOperation, WriteResults } from '../writing.ts';
 import type { Synchronous } from './connection.ts';
 import { openForReading } from './connection.ts';
 import { asUnavailable } from './failures.ts';
-import { createFile } from './file-identity.ts';
+import { createFile, type FileIdentity, goneMessage, isInPlace } from './file-identity.ts';
 import { SqliteReadRows } from './rows.ts';
 import { WriteQueue } from './write-queue.ts';
 
@@ -38,23 +39,37 @@ export async function createSqliteStore(options: SqliteStoreOptions): Promise<St
     throw new UnusableDatabase('The SQLite store needs a file; for a store in memory choose the type `in-memory`');
   }
   const path = resolve(options.path);
+  if (options.autoMigrate === false && !existsSync(path)) {
+    throw new UnusableDatabase(`${path} is not there: run \`open-responses migrate\` first`);
+  }
   const file = createFile(path);
   const { synchronous, busyTimeoutMs = 5_000, autoMigrate = true } = options;
   const setup = { path, synchronous, busyTimeoutMs, autoMigrate, file };
   const queue = new WriteQueue(setup, queueLimits);
   // The writer migrates before it answers: whoever reads afterwards finds the tables.
   await queue.submit({ kind: 'ping' });
-  return storeOverRows(new SqliteBackend(openForReading(path), queue, options.now));
+  return storeOverRows(new SqliteBackend(openForReading(path), queue, { path, file, now: options.now }));
 }
+
+type Place = { readonly path: string; readonly file: FileIdentity; readonly now: () => number };
+
+/** How long reads trust that the path still names the file that they have open. */
+const lookAgainMs = 1_000;
 
 class SqliteBackend implements Backend {
   readonly now: () => number;
   readonly #reader: DatabaseSync;
   readonly #rows: ReadRows;
   readonly #queue: WriteQueue;
+  readonly #path: string;
+  readonly #file: FileIdentity;
+  #isGone = false;
+  #lookedAtMs = Number.NEGATIVE_INFINITY;
   #ping: Promise<void> | undefined;
 
-  constructor(reader: DatabaseSync, queue: WriteQueue, now: () => number) {
+  constructor(reader: DatabaseSync, queue: WriteQueue, { path, file, now }: Place) {
+    this.#path = path;
+    this.#file = file;
     this.#reader = reader;
     this.#rows = new SqliteReadRows(reader);
     this.#queue = queue;
@@ -64,6 +79,7 @@ class SqliteBackend implements Backend {
   /** In the caller's own thread: readers never wait for the writer, and a context need not be copied between threads. */
   async read<T>(reading: (rows: ReadRows) => Steps<T>): Promise<T> {
     if (!this.#reader.isOpen) throw new StoreUnavailable('The store is closed');
+    this.#requireInPlace();
     try {
       // One state of the database for all of it: a head must not be newer than the items read before it.
       this.#reader.exec('BEGIN');
@@ -73,6 +89,16 @@ class SqliteBackend implements Backend {
     } finally {
       if (this.#reader.isTransaction) this.#reader.exec('COMMIT');
     }
+  }
+
+  /** Looked at now and then: what a file holds that was replaced may have been taken back or deleted. */
+  #requireInPlace(): void {
+    const nowMs = performance.now();
+    if (this.#isGone || nowMs - this.#lookedAtMs > lookAgainMs) {
+      this.#lookedAtMs = nowMs;
+      this.#isGone = !isInPlace(this.#path, this.#file);
+    }
+    if (this.#isGone) throw new StoreUnavailable(goneMessage(this.#path));
   }
 
   async write<Operation extends WriteOperation>(operation: Operation): Promise<WriteResults[Operation['kind']]> {

@@ -106,6 +106,32 @@ export const turnCases: readonly StoreCase[] = [
     },
   },
   {
+    title: 'whatever comes first is the end of a response: another kind, status or text of it is refused',
+    async run({ store, tenant }) {
+      await makeConversation(store, tenant, 'conv', ['a']);
+      const base = await headOfConversation(store, tenant, 'conv');
+      const inConversation = conversationTurn('r1', base);
+      expect(await store.appendTurn(tenant, record('r1', base, { conversationId: 'conv' }))).toBe('appended');
+      expect(await store.appendTurn(tenant, inConversation)).toBe('lost');
+      expect(await conversationIds(store, tenant, 'conv')).toEqual(['a']);
+      expect(await store.appendTurn(tenant, record('r2'))).toBe('appended');
+      expect(await store.appendTurn(tenant, turn('r2'))).toBe('lost');
+      const first = await follow(store, tenant, 'r3');
+      expect(await store.appendTurn(tenant, turn('r4', first))).toBe('appended');
+      for (const other of [
+        turn('r4', first, { responseJson: '{"id":"r4","other":true}' }),
+        turn('r4', first, { status: 'incomplete' }),
+        record('r4', first),
+      ]) {
+        expect(await store.appendTurn(tenant, other)).toBe('lost');
+      }
+      for (const id of ['r1', 'r2', 'r4']) {
+        expect(await store.deleteResponse(tenant, id)).toBe(true);
+        expect(await store.getResponse(tenant, id)).toBeUndefined();
+      }
+    },
+  },
+  {
     title: 'R2 only a turn of the conversation is added to it: continuing one of its responses forks',
     async run({ store, tenant }) {
       await makeConversation(store, tenant, 'conv', ['a']);

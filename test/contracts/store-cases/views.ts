@@ -111,6 +111,25 @@ export const viewCases: readonly StoreCase[] = [
     },
   },
   {
+    title: 'a page of very large items is shorter than asked for, and all pages together have everything once',
+    async run({ store, tenant }) {
+      await makeConversation(store, tenant, 'conv');
+      const ids = Array.from({ length: 9 }, (_, index) => `i${index}`);
+      const text = 'x'.repeat(6 * 1024 * 1024);
+      for (const at of [0, 3, 6]) {
+        await store.appendItems(tenant, 'conv', items(...ids.slice(at, at + 3).map((id) => message(id, text))));
+      }
+      const view = { kind: 'conversation', id: 'conv' } as const;
+      for (const order of ['asc', 'desc'] as const) {
+        const first = await page(store, tenant, view, { limit: 20, order });
+        expect(first.hasMore).toBe(true);
+        expect(first.items.length).toBeGreaterThan(1);
+        expect(first.items.length).toBeLessThan(7);
+        expect(await viewIds(store, tenant, view, order)).toEqual(order === 'asc' ? ids : ids.toReversed());
+      }
+    },
+  },
+  {
     title: 'a page anywhere in a conversation of 3,000 items is right, across entries of every size',
     async run({ store, tenant }) {
       await makeConversation(store, tenant, 'conv');
