@@ -205,7 +205,7 @@ function closing({ app, store, client, engine, state, logger, counters, timeoutM
   const stopRuns = () =>
     engine.runs.stopAll(new ApiError('unavailable', 'The server is stopping.', { retryAfterMs: 1_000 }));
   const close = async (): Promise<void> => {
-    // The listener stays for a while: whoever comes now is told to come back, not left without an answer.
+    // The listener stays while runs are open: whoever comes meanwhile is told to come back, not left without an answer.
     app.server.closeIdleConnections();
     const timer = setTimeout(stopRuns, timeoutMs);
     await engine.runs.drained();

@@ -9,7 +9,7 @@ import type { WriteOperation, WriteResults } from './writing.ts';
 /** What a bundled store has to bring along; the rest is the same for all of them. */
 export interface Backend {
   readonly now: () => number;
-  /** Runs a reading on one consistent state of the rows. */
+  /** Runs a reading. Over a network its steps may see different states: each rule asks for the head before the entries. */
   read<T>(reading: (rows: ReadRows) => Steps<T>): Promise<T>;
   /** Resolves when the change is durable, or has found that there is nothing to change. */
   write<Operation extends WriteOperation>(operation: Operation): Promise<WriteResults[Operation['kind']]>;
