@@ -7,7 +7,8 @@ import { responsesBody } from './script.ts';
 import { figure, median, spread, table, verdict } from './stats.ts';
 import { disturbance } from './throughput.ts';
 
-const connections = 32;
+/** Of each process: with as many in all, each would do less at a time, and pay more for it. */
+const connectionsEach = 32;
 const workerCount = 2;
 const targetRatio = 1.15;
 /** Each process compiles for itself what is hot. */
@@ -49,6 +50,7 @@ export const workersBench: Bench = ({ rounds, seconds, folder }) =>
       const once = async (each: Contestant, times: { warmupMs: number; measureMs: number }): Promise<JobResult> => {
         const { started, databasePid, name, workers, store } = each;
         const body = responsesBody({ stream: false, store });
+        const connections = connectionsEach * workers;
         const group: Group = { port: started.port, path: '/v1/responses', body, connections, check: 'json' };
         const job = { groups: [group], ...times, pid: started.pid, otherPids: [upstream.pid], databasePid };
         const result = await measure(load, job);
@@ -64,7 +66,7 @@ export const workersBench: Bench = ({ rounds, seconds, folder }) =>
         }
       }
       await Promise.all(contestants.map(({ started }) => started.stop()));
-      const note = `${connections} keep-alive connections; ${rounds} interleaved rounds of ${seconds} s each: median (lowest–highest). All processes of a server share one core, so that a rate is not what two cores would give.`;
+      const note = `${connectionsEach} keep-alive connections for each process; ${rounds} interleaved rounds of ${seconds} s each: median (lowest–highest). All processes of a server share one core, so that a rate is not what two cores would give.`;
       const parts = [`### ${workerCount} worker processes against one process`, describeBackends(backends)];
       const foreign = contestants.flatMap((each) => each.rounds.map((one) => one.foreignCpuMs / one.seconds / 10));
       parts.push(describe(contestants), `${note} ${disturbance(foreign)}`);

@@ -1,10 +1,7 @@
-import { BSON, type Document } from 'mongodb';
+import { BSON, type Document, MongoNetworkError, ObjectId } from 'mongodb';
 import { expect, it, onTestFinished } from 'vitest';
+import { createConversation } from '../../src/stores/mongodb/conversations.ts';
 import { Deployment } from '../../src/stores/mongodb/deployment.ts';
-import { AppendsInDoubt } from '../../src/stores/mongodb/in-doubt.ts';
-import { KeyedQueue } from '../../src/stores/mongodb/keyed-queue.ts';
-import { RootFacts } from '../../src/stores/mongodb/root-facts.ts';
-import { MongoReadRows } from '../../src/stores/mongodb/rows.ts';
 import { Sweeper } from '../../src/stores/mongodb/sweep.ts';
 import { describeMongo, freshMongoDatabase } from '../support/databases.ts';
 import {
@@ -25,7 +22,7 @@ import {
   turn,
   viewIds,
 } from '../support/store-fixtures.ts';
-import { everything, lookInto, openMongo, tenant } from './mongodb-support.ts';
+import { callThrough, everything, lookInto, openMongo, refusal, tenant, workOf } from './mongodb-support.ts';
 
 const hourMs = 3_600_000;
 const maxDocumentBytes = 16 * 1024 * 1024;
@@ -46,12 +43,7 @@ function withoutMark(documents: readonly Document[]): Document[] {
 async function sweepAt(uri: string, nowMs: number): Promise<void> {
   const deployment = await Deployment.open({ uri, database: undefined, timeoutMs: 10_000 });
   onTestFinished(() => deployment.close());
-  const facts = new RootFacts();
-  const shared = { facts, inDoubt: new AppendsInDoubt(), turns: new KeyedQueue() };
-  const sweeper = new Sweeper({
-    deployment,
-    workOf: (call) => ({ ...shared, call, rows: new MongoReadRows(call, facts) }),
-  });
+  const sweeper = new Sweeper({ deployment, workOf });
   await sweeper.round(nowMs);
   sweeper.stop();
 }
@@ -198,6 +190,137 @@ describeMongo('what lies in MongoDB', () => {
     expect(await chunks.countDocuments({ owner: 'nobody' })).toBe(0);
     expect(idsOf([(await findItem(store, tenant, 'large'))!.item])).toEqual(['large']);
     expect(await client.db().collection('openresponses_chunks').countDocuments()).toBe(7);
+  });
+
+  it('what can not be cleaned up does not keep the rest from it, be it more than a thousand', async () => {
+    const { uri, client, entries, chunks } = await fresh();
+    const mark = (thread: unknown, deletedAt: number) => ({
+      tenant,
+      thread,
+      position: -1,
+      kind: 'conversation',
+      deletedAt,
+    });
+    await entries.insertMany([
+      ...[1, 2, 3].map((thread) => mark(thread, thread)),
+      ...Array.from({ length: 1_100 }, (_, index) => mark(`conv-${index}`, 10 + index)),
+    ]);
+    await chunks.insertOne({ tenant: 5, thread: 'x', owner: 'bad', part: 0, createdAt: 1 });
+    await chunks.insertOne({ tenant, thread: 'x', owner: 'nobody', part: 0, createdAt: 2 });
+    await sweepAt(uri, Date.now());
+    const left = withoutMark(await everything(client)).map(({ thread, owner }) => owner ?? thread);
+    expect(left).toEqual([1, 2, 3, 'bad']);
+  }, 60_000);
+
+  it('a clean-up in which too much fails goes on behind it the next time, until it is stopped', async () => {
+    const { uri, client, entries } = await fresh();
+    const mark = (thread: unknown, deletedAt: number) => ({
+      tenant,
+      thread,
+      position: -1,
+      kind: 'conversation',
+      deletedAt,
+    });
+    await entries.insertMany([...Array.from({ length: 30 }, (_, index) => mark(index, index + 1)), mark('conv', 50)]);
+    const deployment = await Deployment.open({ uri, database: undefined, timeoutMs: 10_000 });
+    onTestFinished(() => deployment.close());
+    const sweeper = new Sweeper({ deployment, workOf });
+    await sweeper.round(Date.now());
+    expect(await entries.countDocuments({ thread: 'conv' })).toBe(1);
+    await sweeper.round(Date.now());
+    expect(withoutMark(await everything(client))).toHaveLength(30);
+    expect(await entries.countDocuments({ thread: 'conv' })).toBe(0);
+    await entries.insertOne(mark('late', 60));
+    const last = sweeper.round(Date.now());
+    sweeper.stop();
+    await last;
+    expect(await entries.countDocuments({ thread: 'late' })).toBe(1);
+  });
+
+  it('a conversation that was deleted stays so, whatever of its making arrives late', async () => {
+    const { store, client } = await fresh();
+    const sent: Document[] = [];
+    const call = callThrough(client, (command, send) => {
+      sent.push(command);
+      return send();
+    });
+    const entry = items(message('a'));
+    const common = { metadataJson: '{}', createdAt: 1 };
+    await createConversation(workOf(call), tenant, { ...common, id: 'conv', entry });
+    expect(await conversationIds(store, tenant, 'conv')).toEqual(['a']);
+    const births = sent.filter(({ update }) => update !== undefined);
+    expect(births).toHaveLength(1);
+    expect(await store.deleteConversation(tenant, 'conv')).toBe(true);
+    for (const late of births) await client.db().command(late);
+    expect(await store.getConversation(tenant, 'conv')).toBeUndefined();
+    expect(await store.deleteConversation(tenant, 'conv')).toBe(false);
+  });
+
+  it.each([
+    ['deleted', 'made'],
+    ['cleaned up', 'refused'],
+  ])('a conversation that is %s while the answer to its making is lost is %s', async (harm, expected) => {
+    const { uri, store, client, entries } = await fresh();
+    let births = 0;
+    const call = callThrough(client, async (command, send) => {
+      if (command['update'] === undefined) return send();
+      births += 1;
+      if (births > 1) return send();
+      if (harm === 'deleted') {
+        await send();
+        await store.deleteConversation(tenant, 'conv');
+      } else {
+        await entries.updateOne({ thread: 'conv', position: -1 }, { $set: { swept: true } });
+      }
+      throw new MongoNetworkError('lost');
+    });
+    const entry = items(message('a'));
+    const made = createConversation(workOf(call), tenant, { id: 'conv', metadataJson: '{}', createdAt: 1, entry });
+    if (expected === 'made') await made;
+    else await refusal(made);
+    expect(await store.getConversation(tenant, 'conv')).toBeUndefined();
+    await sweepAt(uri, Date.now() + 2 * hourMs);
+    expect(withoutMark(await everything(client))).toEqual([]);
+  });
+
+  it('R6 R9 an id that more entries hold than one answer names is found and deleted in all of them', async () => {
+    const { store, entries } = await fresh();
+    await makeConversation(store, tenant, 'conv', ['a', 'same']);
+    await store.appendItems(tenant, 'conv', items(message('other')));
+    const shape = await entries.findOne({ thread: 'conv', position: 1 });
+    const [, ids] = (await entries.findOne({ thread: 'conv', position: 0 }))?.['ids'] ?? [];
+    await entries.deleteOne({ thread: 'conv', position: 1 });
+    // As if runs had repeated it.
+    const repeated = { ...shape, ids: [ids], items: `[${message('same').json}]` };
+    await entries.insertMany(
+      Array.from({ length: 450 }, (_, index) => ({ ...repeated, _id: new ObjectId(), position: index + 1 })),
+    );
+    expect(await store.appendItems(tenant, 'conv', items(message('b'), message('a')))).toEqual({
+      outcome: 'duplicate',
+      itemId: 'a',
+    });
+    const page = { limit: 1, order: 'asc', after: 'same' } as const;
+    await store.appendTurn(tenant, turn('fork', { threadId: 'conv', position: 0 }));
+    const inFork = await store.listItems(tenant, { kind: 'input_of', responseId: 'fork' }, page);
+    expect(inFork).toMatchObject({ items: [{ id: 'in-fork' }] });
+    expect(await store.deleteItem(tenant, 'conv', 'same')).toBe('deleted');
+    expect(await store.getItem(tenant, 'conv', 'same')).toBeUndefined();
+    expect(await conversationIds(store, tenant, 'conv')).toEqual(['a']);
+    expect(await store.deleteItem(tenant, 'conv', 'same')).toBe('missing');
+  }, 60_000);
+
+  it('a turn that is there already frees its lease, and is not stored a second time', async () => {
+    const { store, entries } = await fresh();
+    await makeConversation(store, tenant, 'conv', ['a']);
+    const base = await headOfConversation(store, tenant, 'conv');
+    const made = conversationTurn('r1', base, { holder: 'run' });
+    expect(await store.appendTurn(tenant, made)).toBe('appended');
+    await store.acquireLease(tenant, 'conv', 'run', 60_000);
+    expect(await store.appendTurn(tenant, made)).toBe('appended');
+    expect(await store.acquireLease(tenant, 'conv', 'next', 60_000)).toBe('acquired');
+    const elsewhere = { ...made, base: { threadId: 'conv', position: 1 }, status: 'incomplete' };
+    expect(await store.appendTurn(tenant, elsewhere)).toBe('lost');
+    expect(await entries.countDocuments({ responseId: 'r1' })).toBe(1);
   });
 
   it('an append to a thread whose root went with an emptied tree lives on alone', async () => {

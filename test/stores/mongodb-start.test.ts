@@ -78,7 +78,7 @@ describeMongo('starting on MongoDB', () => {
     expect(refused).toBeInstanceOf(UnusableDatabase);
     expect(refused.message).toContain('open-responses migrate');
     const operator = await admin(uri);
-    expect(await operator.schema()).toMatchObject({ version: 0, needed: 1, pending: [expect.stringContaining('6')] });
+    expect(await operator.schema()).toMatchObject({ version: 0, needed: 1, pending: [expect.stringContaining('7')] });
     expect(await operator.stats()).toEqual({ records: [], diskBytes: undefined, foreign: [] });
     expect(await everything(await lookInto(uri))).toEqual([]);
     expect(await operator.migrate()).toEqual({ version: 1, needed: 1, pending: [] });
@@ -194,6 +194,9 @@ it.each([
   'mongodb://user:hush-hush@',
   'mongodb://user:hush-hush@127.0.0.1:1/?nonsense=1',
   'mongodb://user:hush-hush@127.0.0.1:1/?w=0',
+  'mongodb://user:hush-hush@127.0.0.1:1/?readConcernLevel=available',
+  'mongodb://user:hush-hush@127.0.0.1:1/?readConcernLevel=snapshot',
+  'mongodb://user:hush-hush@127.0.0.1:1/?readConcernLevel=majority&w=2',
   'mongodb://user:hush%hush-hush@127.0.0.1:1/',
   'http://user:hush-hush@127.0.0.1:1/',
 ])('an address that will never do is unusable, and is not told: %s', async (uri) => {
@@ -270,8 +273,9 @@ function isGreeting(command: Record<string, unknown>): boolean {
 }
 
 /** A server with our schema, whose writes are answered as told. */
-function withSchema(answerToWrites: () => Record<string, unknown>) {
+function withSchema(answerToWrites: () => Record<string, unknown>, see?: (command: Record<string, unknown>) => void) {
   return fakeServer((command) => {
+    see?.(command);
     if (isGreeting(command)) return greeting;
     if ('listCollections' in command) return { ok: 1, cursor: { id: 0, ns: 'x', firstBatch: [] } };
     const mark = { _id: 'schema', product: 'open-responses', version: 1 };
@@ -279,6 +283,28 @@ function withSchema(answerToWrites: () => Record<string, unknown>) {
     return answerToWrites();
   });
 }
+
+it.each([
+  ['', 'majority', 'majority'],
+  ['w=majority&readConcernLevel=majority', 'majority', 'majority'],
+  ['readConcernLevel=local', 'majority', 'local'],
+  ['readConcernLevel=linearizable', 'majority', 'linearizable'],
+  ['w=3', 3, 'local'],
+  ['w=1&readConcernLevel=linearizable', 1, 'linearizable'],
+  ['w=dc', 'dc', 'local'],
+])('a URI with "%s" writes with w=%s and reads at %s', async (options, w, level) => {
+  const writes = new Set<unknown>();
+  const reads = new Set<unknown>();
+  const port = await withSchema(
+    () => ({ ok: 1, n: 1 }),
+    ({ find, update, readConcern, writeConcern }) => {
+      if (find !== undefined) reads.add((readConcern as { level: unknown }).level);
+      if (update !== undefined) writes.add((writeConcern as { w: unknown }).w);
+    },
+  );
+  await openMongo(`mongodb://127.0.0.1:${port}/state?${options}`);
+  expect({ writes: [...writes], reads: [...reads] }).toEqual({ writes: [w], reads: [level] });
+});
 
 it('a majority that does not confirm in time is unavailable', async () => {
   let writes = 0;

@@ -2,7 +2,13 @@ import { type Document, MongoClient } from 'mongodb';
 import { onTestFinished } from 'vitest';
 import type { Store } from '../../src/store.ts';
 import { StoreUnavailable } from '../../src/store.ts';
+import { Call, type Values } from '../../src/stores/mongodb/call.ts';
+import { AppendsInDoubt } from '../../src/stores/mongodb/in-doubt.ts';
+import { KeyedQueue } from '../../src/stores/mongodb/keyed-queue.ts';
+import { RootFacts } from '../../src/stores/mongodb/root-facts.ts';
+import { MongoReadRows } from '../../src/stores/mongodb/rows.ts';
 import { createMongoStore, type MongoStoreOptions } from '../../src/stores/mongodb/store.ts';
+import type { Work } from '../../src/stores/mongodb/work.ts';
 import { freshMongoDatabase } from '../support/databases.ts';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 
@@ -23,6 +29,23 @@ export async function lookInto(uri: string): Promise<MongoClient> {
   const client = new MongoClient(uri);
   onTestFinished(() => client.close());
   return client;
+}
+
+/** What becomes of a command on its way. `send` does it. */
+export type Pass = (command: Values, send: () => Promise<Values>) => Promise<Values>;
+
+/** An operation on a database whose commands go through a hand that sees them, and may do as a server would. */
+export function callThrough(client: MongoClient | undefined, pass: Pass): Call {
+  const command = (values: Document): Promise<Values> =>
+    pass(values, async () => (await client?.db().command(values)) ?? {});
+  const db = { command } as never;
+  return new Call(() => ({ db, writeConcern: {}, readConcern: {} }), 5_000, new AbortController().signal);
+}
+
+export function workOf(call: Call): Work {
+  const facts = new RootFacts();
+  const rows = new MongoReadRows(call, facts);
+  return { call, rows, facts, inDoubt: new AppendsInDoubt(), turns: new KeyedQueue() };
 }
 
 /** Every document of every collection. */

@@ -95,10 +95,11 @@ function documentOf(
 }
 
 /**
- * Appends what a run made, see `Store.appendTurn`. All ends of one response contend for the same places, which a unique
- * index gives away once; that index can't be one by response, since on a sharded cluster it has to begin with the key of
- * the shards. The one end that could go by is the record of a response whose append is in doubt: it takes the place of
- * that append before it is written itself.
+ * Appends what a run made, see `Store.appendTurn`. A response that is stored already is looked up first. Ends of one
+ * response that are written at the same time contend for the same places, which a unique index gives away once; that
+ * index can't be one by response, since on a sharded cluster it has to begin with the key of the shards. The one end that
+ * could go by is the record of a response whose append is in doubt: it takes the place of that append before it is
+ * written itself.
  */
 export async function appendTurn(work: Work, tenant: string, turn: NewTurn): Promise<'appended' | 'lost'> {
   switch (turn.kind) {
@@ -123,7 +124,14 @@ async function appendToConversation(work: Work, tenant: string, turn: NewTurn): 
   if (base === undefined) throw new Error('A turn of a conversation needs a base');
   const { threadId: id } = base;
   const position = base.position + 1;
-  const draft = await draftOf(work, tenant, turn);
+  const [known, draft] = await Promise.all([
+    work.rows.entryOfResponse(tenant, turn.responseId),
+    draftOf(work, tenant, turn),
+  ]);
+  if (known !== undefined) {
+    // Whoever was told nothing the first time may not have come to freeing the lease.
+    return isSame(known, turn) && (await freeLease(work, tenant, id, turn.holder)) ? 'appended' : 'lost';
+  }
   const inserted = await insertTurn(work, tenant, turn, draft, {
     thread: conversationThread(id),
     position,
@@ -177,8 +185,12 @@ async function takeBack(work: Work, document: EntryDocument): Promise<void> {
 
 async function appendToChain(work: Work, tenant: string, turn: NewTurn): Promise<'appended' | 'lost'> {
   const { base } = turn;
-  const draft = await draftOf(work, tenant, turn);
-  const parent = base === undefined ? undefined : await parentOf(work, tenant, base);
+  const [known, draft, parent] = await Promise.all([
+    work.rows.entryOfResponse(tenant, turn.responseId),
+    draftOf(work, tenant, turn),
+    base === undefined ? undefined : parentOf(work, tenant, base),
+  ]);
+  if (known !== undefined) return isSame(known, turn) ? 'appended' : 'lost';
   if (base !== undefined && parent?.kind === 'chain' && !parent.isRootless) {
     const position = base.position + 1;
     const { outcome } = await insertTurn(work, tenant, turn, draft, { thread: parent, position, isRoot: false });

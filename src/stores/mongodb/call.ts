@@ -136,7 +136,7 @@ export class Call {
     return (await this.#write(command)).answer;
   }
 
-  /** Whether a write of this operation was sent whose answer never came. */
+  /** Whether a write of this operation was sent whose answer never came, or was that it failed. */
   get mayHaveWritten(): boolean {
     return this.#mayHaveWritten;
   }
@@ -150,17 +150,13 @@ export class Call {
 
   async #write(command: () => Values): Promise<Sent> {
     const { writeConcern } = this.#asking();
-    const sent = await this.#send(
+    return this.#send(
       () => ({
         ...command(),
         writeConcern: { wtimeout: Math.max(1, this.remainingMs), ...writeConcern },
       }),
       true,
     );
-    const errors = writeErrorsOf(sent.answer);
-    const other = errors.find((error) => error.code !== duplicateKey);
-    if (other !== undefined) throw asRefusal(other);
-    return sent;
   }
 
   async #send(command: () => Values, isWrite = false): Promise<Sent> {
@@ -169,23 +165,21 @@ export class Call {
       this.signal.throwIfAborted();
       try {
         const answer = await this.#asking().db.command(command(), { signal: this.signal, readPreference: 'primary' });
-        // A write that was answered with a failure of its own inside is found by the caller.
+        // A router may tell within an answer that it lost a shard on the way. A duplicate is for the caller.
+        const inside = writeErrorsOf(answer).find(({ code }) => code !== duplicateKey);
+        if (inside !== undefined) throw new MongoServerError({ ...inside, message: inside.errmsg });
         return { answer, mayBeDone };
       } catch (thrown) {
-        if (this.signal.aborted) {
-          if (isWrite) this.#mayHaveWritten = true;
-          throw this.signal.reason;
-        }
+        // Whatever the failure is: one server may have done it, and a majority may be out of reach.
+        if (isWrite) this.#mayHaveWritten = true;
+        if (this.signal.aborted) throw this.signal.reason;
         const failure = failureOf(thrown);
-        // A majority may be out of reach for what one server has done.
-        if (failure.kind === 'refused' && isWrite) this.#mayHaveWritten = true;
         if (failure.kind === 'refused') throw new Refused(failure.reason, failure.code, thrown);
         if (failure.kind === 'defect') throw plainError(thrown);
-        if (isWrite) this.#mayHaveWritten = true;
         mayBeDone = isWrite;
         if (this.remainingMs === 0) throw unavailable(failure.reason, thrown);
         // A connection that was dead for long is found out like that: the first time, another one will do.
-        if (attempt > 0) await this.pause(attempt);
+        if (attempt > 0 || thrown instanceof MongoServerError) await this.pause(attempt);
       }
     }
   }
@@ -203,11 +197,4 @@ function writeErrorsOf(answer: Values): readonly WriteError[] {
 
 function isDuplicate(answer: Values): boolean {
   return writeErrorsOf(answer).length > 0;
-}
-
-/** A write that the server refused by itself, within an answer that is otherwise in order. */
-function asRefusal({ code, errmsg }: WriteError): Error {
-  const failure = failureOf(new MongoServerError({ code, errmsg, message: errmsg }));
-  const cause = new Error(errmsg);
-  return failure.kind === 'defect' ? plainError(cause) : unavailable(failure.reason, cause);
 }

@@ -50,16 +50,21 @@ export async function createConversation(work: Work, tenant: string, given: NewR
   const first = entry === undefined || entry.items.length === 0 ? undefined : entry;
   const root = conversationRoot(tenant, thread);
   const place = at(tenant, { threadId: id, position: rootPosition });
-  const document = first === undefined ? root : { ...root, deletedAt: Date.now() };
+  const by = freshToken();
+  const document = first === undefined ? root : { ...root, deletedAt: Date.now(), by };
   if ((await work.call.insert(entries, document, place)) === 'taken') {
     throw new Error('A thread of this id exists already');
   }
   if (first === undefined) return undefined;
   await insertFirstItems(work, tenant, id, first);
-  const unborn = { ...place, _id: root._id, swept: { $exists: false } };
-  const { isMatched } = await work.call.update(entries, unborn, { $unset: { deletedAt: '' } });
-  if (!isMatched) throw unavailable('making a conversation took so long that it was cleaned up');
-  return undefined;
+  // A deletion writes another token: a copy of this that arrives after it brings nothing back to life.
+  const unborn = { ...place, _id: root._id, by, swept: { $exists: false } };
+  const { isMatched, isUnsure } = await work.call.update(entries, unborn, { $unset: { deletedAt: '' } });
+  if (isMatched) return undefined;
+  const found = isUnsure ? await work.call.findLatest(entries, place, { by: 1 }) : undefined;
+  // It was made, and somebody else deleted it before this process knew.
+  if (found?.['by'] !== undefined && found['by'] !== by) return undefined;
+  throw unavailable('making a conversation took so long that it was cleaned up');
 }
 
 /** Resolves with the time of its creation. */

@@ -22,8 +22,8 @@ import {
 import { readTexts, removeChunks, TextWriter } from './texts.ts';
 import { changeEntry, maxAttempts, type Work } from './work.ts';
 
-/** Entries of one thread that hold one id: more than one only where a run repeated it. */
-const maxEntriesWith = 200;
+/** Entries of one thread that hold one id, at a time: more than one only where runs repeated it. */
+const entriesAtOnce = 200;
 const namesAtOnce = 500;
 
 export async function deleteItem(
@@ -37,14 +37,19 @@ export async function deleteItem(
   const { lease } = asDocument(root);
   if (lease !== undefined && lease.expiresAt > nowMs) return 'locked';
   const ids = { $in: [itemDigest(itemId), referenceDigest(itemId)] };
-  const found = await call.find(entries, {
-    filter: { ...inThread(tenant, id), ids },
-    limit: maxEntriesWith,
-    projection: { _id: 0, tenant: 1, thread: 1, position: 1 },
-  });
   let isDeleted = false;
-  for (const each of found) if (await takeItem(work, asDocument(each), itemId)) isDeleted = true;
-  return isDeleted ? 'deleted' : 'missing';
+  for (let from = 0; ; ) {
+    const found = await call.find(entries, {
+      filter: { ...inThread(tenant, id), ids, position: { $gte: from } },
+      sort: { position: 1 },
+      limit: entriesAtOnce,
+      projection: { _id: 0, tenant: 1, thread: 1, position: 1 },
+    });
+    for (const each of found) if (await takeItem(work, asDocument(each), itemId)) isDeleted = true;
+    const last = found.at(-1);
+    if (last === undefined || found.length < entriesAtOnce) return isDeleted ? 'deleted' : 'missing';
+    from = asDocument(last).position + 1;
+  }
 }
 
 /** True where this took it out; false where it is not in that entry, or not any more. */

@@ -142,18 +142,38 @@ function clientFor({ uri, timeoutMs }: Access): MongoClient {
 
 /**
  * What is acknowledged is on the journals of a majority, and what is read is: so every server process reads what any of
- * them had acknowledged, and nothing that is read is ever taken back. Where the URI asks for less, reading has to follow
- * the primary alone, or a process would not see its own writes.
+ * them had acknowledged, and nothing that is read is ever taken back.
  */
 function askingOf(client: MongoClient, { uri, database }: Access): Asking {
   const { w, journal, wtimeoutMS } = client.options.writeConcern ?? {};
   if (w === 0) throw new UnusableDatabase('The URI says w=0: a store needs its writes to be acknowledged');
   const concern = { w: w ?? 'majority', j: journal ?? true };
   const writeConcern: Values = wtimeoutMS === undefined ? concern : { ...concern, wtimeout: wtimeoutMS };
-  const readConcern = { level: concern.w === 'majority' ? 'majority' : 'local' };
+  const readConcern = { level: levelOf(client.options.readConcern?.level, concern.w === 'majority') };
   const [, named = ''] = /^[^/]*\/\/[^/?]*\/([^?]*)/.exec(uri) ?? [];
   const name = database ?? (named === '' ? defaultDatabase : client.options.dbName);
   return { db: client.db(name), writeConcern, readConcern };
+}
+
+/**
+ * With another `w`, a number or a tag, the primary acknowledges a write before it counts as a majority's, even where
+ * that many are one: then reading follows the primary alone, or a process would not see its own writes.
+ */
+function levelOf(asked: string | undefined, isMajority: boolean): string {
+  switch (asked) {
+    case undefined:
+      return isMajority ? 'majority' : 'local';
+    case 'local':
+    case 'linearizable':
+      return asked;
+    case 'majority':
+      if (isMajority) return asked;
+      throw new UnusableDatabase(
+        'The URI says readConcernLevel=majority: without w=majority a store would miss its writes',
+      );
+    default:
+      throw new UnusableDatabase('The URI says a readConcernLevel that is none of majority, local and linearizable');
+  }
 }
 
 async function within<T>(timeoutMs: number, work: Promise<T>): Promise<T> {

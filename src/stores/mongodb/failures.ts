@@ -1,4 +1,10 @@
-import { MongoError, MongoNetworkError, MongoServerError, MongoServerSelectionError } from 'mongodb';
+import {
+  MongoError,
+  MongoNetworkError,
+  MongoServerError,
+  MongoServerSelectionError,
+  MongoWriteConcernError,
+} from 'mongodb';
 import { StoreUnavailable } from '../../store.ts';
 
 /** What a failed command says about the database. */
@@ -10,50 +16,59 @@ export type Failure =
   | { readonly kind: 'defect' };
 
 /** The server's error codes that a short wait, or another server of the same deployment, may cure. */
-const transientCodes: ReadonlyMap<number, string> = new Map([
-  [6, 'a host is unreachable'],
-  [7, 'a host is not found'],
-  [24, 'a lock took too long'],
-  [50, 'the time for a command ran out'],
-  [64, 'not enough members confirmed a write in time'],
-  [89, 'the network is too slow'],
-  [91, 'the server shuts down'],
-  [112, 'writes collided'],
-  [117, 'an operation collided with another one'],
-  [133, 'no server fits'],
-  [134, 'a majority can not be read from yet'],
-  [150, 'the routing is out of date'],
-  [189, 'the primary stepped down'],
-  [202, 'the time for a command ran out'],
-  [234, 'the routing is out of date'],
-  [262, 'the time for a command ran out'],
-  [276, 'the building of an index was interrupted'],
-  [279, 'the server is overloaded'],
-  [317, 'the server waits for others'],
-  [358, 'the routing changes'],
-  [384, 'a connection broke'],
-  [9001, 'a connection broke'],
-  [10107, 'the server is not the primary'],
-  [11600, 'the server shuts down'],
-  [11602, 'the primary changes'],
-  [13388, 'the routing is out of date'],
-  [13435, 'the server is not the primary'],
-  [13436, 'the server is starting'],
-]);
+const transientCodes: ReadonlyMap<number, string> = new Map(
+  (
+    [
+      ['a host is unreachable', 6],
+      ['a host is not found', 7],
+      ['a lock took too long', 24, 46, 107],
+      ['a cursor is gone', 43, 175, 237, 314],
+      ['the time for a command ran out', 50, 202, 262, 290],
+      ['not enough members confirmed a write in time', 64],
+      ['the network is too slow', 89],
+      ['the server shuts down', 91, 11600],
+      ['the server is starting', 94, 203, 13436],
+      ['the replica set is being changed', 109, 303, 308],
+      ['writes collided', 112],
+      ['an operation collided with another one', 117, 215, 272, 12586, 12587],
+      ['no server fits', 133],
+      ['a majority can not be read from yet', 134, 239, 246, 250],
+      ['a connection broke', 145, 172, 279, 317, 384, 398, 9001],
+      ['the configuration can not be reached', 149, 199, 56846],
+      ['the routing is out of date', 63, 150, 234, 249, 304, 13388],
+      ['the routing changes', 338, 342, 343, 406, 453],
+      ['the primary stepped down', 189],
+      ['its keys are not there yet', 211],
+      ['a primary is being elected', 216],
+      ['the building of an index was interrupted', 276],
+      ['an index is being built', 285],
+      ['the operation was interrupted', 90, 355, 11601, 46841, 10045600],
+      ['it asks to try again', 358, 412, 50915, 91331],
+      ['it is overloaded', 365, 402, 407, 433, 449, 450, 462, 16500],
+      ['it wants to know the user again', 391],
+      ['the server is not the primary', 10058, 10107, 13435],
+      ['the primary changes', 11602],
+    ] as const
+  ).flatMap(([reason, ...codes]) => codes.map((code) => [code, reason])),
+);
 
 /** Those that say that the database does not want, or can't, until somebody acts. */
 const refusedCodes: ReadonlyMap<number, string> = new Map([
+  [1, 'it reports an internal error'],
   [8, 'it reports an unknown error'],
   [13, 'the user may not do that'],
   [18, 'it does not accept the user or the password'],
+  [20, 'it does not allow that operation'],
   [79, 'it does not know the write concern'],
   [100, 'it has too few members for the write concern'],
   [146, 'it is out of memory'],
+  [261, 'it has too many sessions'],
+  [264, 'it has too many files open'],
+  [371, 'somebody has blocked writing'],
   [8000, 'it refuses the user, or a limit of the plan is reached'],
   [10003, 'a collection is capped'],
   [11000, 'a unique index of somebody else refuses the document'],
   [14031, 'its disk is full'],
-  [20, 'it does not allow that operation'],
 ]);
 
 export function reasonOf(code: number): string {
@@ -75,6 +90,10 @@ export function failureOf(thrown: unknown): Failure {
     if (transient !== undefined) return { kind: 'transient', reason: transient };
     const reason = refusedCodes.get(code);
     if (reason !== undefined) return { kind: 'refused', reason, code };
+    // The write was done by one server, whatever kept the others from confirming it.
+    if (thrown instanceof MongoWriteConcernError) {
+      return { kind: 'refused', reason: 'a write was not confirmed', code };
+    }
     if (thrown.hasErrorLabel('RetryableWriteError') || thrown.hasErrorLabel('RetryableError')) {
       return { kind: 'transient', reason: 'it asks to try again' };
     }

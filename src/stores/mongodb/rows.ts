@@ -28,7 +28,9 @@ const maxEntriesOfStretches = 512;
 /** Ids that are looked up side by side. */
 const idsAtOnce = 16;
 const candidatesPerId = 4;
-const maxEntriesWith = 200;
+const entriesAtOnce = 200;
+/** What the entries that hold one id may hold in all: the oldest beyond it are left out. */
+const maxBytesWith = 64 * 1024 * 1024;
 const maxThreadsAtOnce = 500;
 
 /** Everything of an entry but what only the index needs. */
@@ -170,15 +172,32 @@ export class MongoReadRows implements ReadRows {
     const found: EntryDocument[] = [];
     for (let from = 0; from < threadIds.length; from += maxThreadsAtOnce) {
       const threads = threadIds.slice(from, from + maxThreadsAtOnce).map(text);
-      const some = await this.#call.find(entries, {
-        filter: { tenant: text(tenant), ids, thread: { $in: threads } },
-        sort: { thread: 1, position: -1 },
-        limit: maxEntriesWith,
-        projection: itemsShown,
-      });
-      found.push(...some.map(asDocument));
+      found.push(...(await this.#allOf({ tenant: text(tenant), ids }, threads, maxBytesWith - bytesOf(found))));
     }
     return this.#rows(await this.#living(tenant, found));
+  }
+
+  /** What fits the filter in these threads, page by page, the newest of a thread first, up to so many bytes. */
+  async #allOf(filter: Values, threads: readonly string[], maxBytes: number): Promise<readonly EntryDocument[]> {
+    const found: EntryDocument[] = [];
+    let rest: Values = { thread: { $in: threads } };
+    for (;;) {
+      const some = await this.#call.find(entries, {
+        filter: { ...filter, ...rest },
+        sort: { thread: 1, position: -1 },
+        limit: entriesAtOnce,
+        projection: itemsShown,
+      });
+      const page = some.map(asDocument);
+      found.push(...page);
+      const last = page.at(-1);
+      const bytes = bytesOf(found);
+      if (last === undefined || isWhole(page, entriesAtOnce) || bytes > maxBytes) {
+        return firstOf(found, Number.POSITIVE_INFINITY, maxBytes);
+      }
+      const { thread, position } = last;
+      rest = { $or: [{ thread, position: { $lt: position } }, { thread: { $in: threads, $gt: thread } }] };
+    }
   }
 
   async newest(tenant: string, itemIds: readonly string[]): Promise<ReadonlyMap<string, EntryPlace>> {
@@ -201,13 +220,23 @@ export class MongoReadRows implements ReadRows {
           ] as const,
       ),
     );
-    const found = await this.#call.find(entries, {
-      filter: { ...inThread(tenant, threadId), ids: { $in: [...byDigest.keys()] } },
-      limit: maxRows,
-      projection: { _id: 0, ids: 1 },
-    });
-    const known = found.flatMap((each) => asDocument(each).ids ?? []).map((each) => byDigest.get(each));
-    return new Set(known.filter((id) => id !== undefined));
+    const known = new Set<string>();
+    for (let from = 0; ; ) {
+      const found = await this.#call.find(entries, {
+        filter: { ...inThread(tenant, threadId), ids: { $in: [...byDigest.keys()] }, position: { $gte: from } },
+        sort: { position: 1 },
+        limit: entriesAtOnce,
+        projection: { _id: 0, ids: 1, position: 1 },
+      });
+      const last = found.at(-1);
+      // A short page is no end: an answer ends at 16 MB, and lists of ids may be long.
+      if (last === undefined) return known;
+      for (const digest of found.flatMap((each) => asDocument(each).ids ?? [])) {
+        const id = byDigest.get(digest);
+        if (id !== undefined) known.add(id);
+      }
+      from = asDocument(last).position + 1;
+    }
   }
 
   async #newestOf(tenant: string, ids: readonly string[], places: Map<string, EntryPlace>): Promise<void> {
@@ -301,15 +330,23 @@ export class MongoReadRows implements ReadRows {
 type Page = { readonly documents: readonly EntryDocument[]; readonly rest: readonly Stretch[] };
 
 /** As many as may be held at a time, at least one. */
-function firstOf(documents: readonly EntryDocument[], wanted: number): readonly EntryDocument[] {
+function firstOf(
+  documents: readonly EntryDocument[],
+  wanted: number,
+  maxBytes = maxChunkBytes,
+): readonly EntryDocument[] {
   let bytes = 0;
   let count = 0;
   for (const document of documents) {
-    if (count >= wanted || (count > 0 && bytes + document.bytes > maxChunkBytes)) break;
+    if (count >= wanted || (count > 0 && bytes + document.bytes > maxBytes)) break;
     bytes += document.bytes;
     count += 1;
   }
   return documents.slice(0, count);
+}
+
+function bytesOf(documents: readonly EntryDocument[]): number {
+  return documents.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
 /** What of the stretches lies behind the last of these documents. */

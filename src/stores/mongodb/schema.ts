@@ -25,11 +25,13 @@ export const indexes: { readonly [collection: string]: readonly Index[] } = {
     // Finds the newest item of an id; asks every shard.
     { name: 'newest_item', key: { tenant: 1, ids: 1, sequence: -1 } },
     // Finds an id within threads: cursors, duplicates, deletions.
-    { name: 'item_in_thread', key: { tenant: 1, thread: 1, ids: 1 } },
+    { name: 'item_in_thread', key: { tenant: 1, thread: 1, ids: 1, position: 1 } },
     // Walks through what holds items; tells, on every shard, whether a tree holds anything, and its records.
     { name: 'with_items', key: { tenant: 1, tree: 1, hasItems: 1, thread: 1, position: 1 } },
     // For the clean-up.
     { name: 'deleted', key: { deletedAt: 1 }, sparse: true },
+    // For the clean-up: who names chunks. An owner is unique anywhere, and few entries have one.
+    { name: 'owner', key: { 'chunks.owner': 1 }, sparse: true },
   ],
   [chunks]: [
     { name: 'part', key: { tenant: 1, thread: 1, owner: 1, part: 1 }, unique: true },

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Call, Values } from './call.ts';
 import { removeRest } from './conversations.ts';
 import { namedOwners, removeOrphans } from './deletion.ts';
@@ -17,19 +18,27 @@ const orphanedAfterMs = 24 * hourMs;
 
 const conversationsAtOnce = 50;
 const chunksAtOnce = 500;
-const maxStepsPerRound = 20;
+/** The walk through the chunks, of which nearly all are named, takes several rounds where there are many. */
+const maxChunkStepsPerRound = 100;
+/** After so many failures the rest of a round is left to the next: the database is not well. */
+const maxFailuresPerRound = 20;
+/** Between two steps, so that a long clean-up is no load. */
+const pauseMs = 100;
 
 export type Sweep = { readonly deployment: Deployment; workOf(call: Call): Work };
 
 /**
  * Removes what crashes left behind: the rest of deleted conversations, chunks that no entry names. Any server may do it
- * at any time, several at once too. Each round takes a bounded number of steps, each of them bounded.
+ * at any time, several at once too. A round goes through all marks that there are, in bounded steps; what can't be
+ * finished is passed over, and tried again in a later round.
  */
 export class Sweeper {
   readonly #sweep: Sweep;
   #timer: NodeJS.Timeout | undefined;
-  #isStopped = false;
-  /** Where the walk through the chunks goes on in the next round. */
+  readonly #ending = new AbortController();
+  /** Where the walk through the marks goes on in the next round, after one that was broken off. */
+  #marksAfter = 0;
+  /** The same for the chunks. */
   #chunksFrom = 0;
 
   constructor(sweep: Sweep) {
@@ -42,12 +51,12 @@ export class Sweeper {
   }
 
   stop(): void {
-    this.#isStopped = true;
+    this.#ending.abort();
     clearTimeout(this.#timer);
   }
 
   #schedule(afterMs: number): void {
-    if (this.#isStopped) return;
+    if (this.#ending.signal.aborted) return;
     const jittered = afterMs * (0.8 + 0.4 * Math.random());
     this.#timer = setTimeout(() => {
       // A database that can't be asked now is asked in an hour.
@@ -59,21 +68,30 @@ export class Sweeper {
   }
 
   async round(nowMs: number): Promise<void> {
-    let after = 0;
-    for (let step = 0; step < maxStepsPerRound && !this.#isStopped; step += 1) {
-      const next = await this.#deletions(nowMs, after);
-      if (next === undefined) break;
-      after = next;
-    }
-    for (let step = 0; step < maxStepsPerRound && !this.#isStopped; step += 1) {
-      const next = await this.#orphans(nowMs, this.#chunksFrom);
-      this.#chunksFrom = next ?? 0;
-      if (next === undefined) break;
-    }
+    const ofMarks = new Failures();
+    await ofMarks.passOver(async () => {
+      do {
+        this.#marksAfter = (await this.#deletions(nowMs, this.#marksAfter, ofMarks)) ?? 0;
+      } while (this.#marksAfter !== 0 && (await this.#mayGoOn(ofMarks)));
+    });
+    const ofChunks = new Failures();
+    await ofChunks.passOver(async () => {
+      let step = 0;
+      do {
+        this.#chunksFrom = (await this.#orphans(nowMs, this.#chunksFrom, ofChunks)) ?? 0;
+        step += 1;
+      } while (this.#chunksFrom !== 0 && step < maxChunkStepsPerRound && (await this.#mayGoOn(ofChunks)));
+    });
+  }
+
+  async #mayGoOn(failures: Failures): Promise<boolean> {
+    const { signal } = this.#ending;
+    await delay(pauseMs, undefined, { signal, ref: false }).catch(() => undefined);
+    return !signal.aborted && !failures.areTooMany;
   }
 
   /** Resolves with where to go on; undefined at the end. */
-  async #deletions(nowMs: number, after: number): Promise<number | undefined> {
+  async #deletions(nowMs: number, after: number, failures: Failures): Promise<number | undefined> {
     const { deployment } = this.#sweep;
     const found = await deployment.run((call) =>
       call.find(entries, {
@@ -83,8 +101,13 @@ export class Sweeper {
         projection: { tenant: 1, thread: 1, deletedAt: 1 },
       }),
     );
-    for (const each of found) await this.#finish(asDocument(each), nowMs);
-    return found.length < conversationsAtOnce ? undefined : Number(found.at(-1)?.['deletedAt']);
+    let last = after;
+    for (const each of found) {
+      if (this.#ending.signal.aborted || failures.areTooMany) return last;
+      await failures.passOver(() => this.#finish(asDocument(each), nowMs));
+      last = Number(each['deletedAt']);
+    }
+    return found.length < conversationsAtOnce ? undefined : last;
   }
 
   async #finish(root: EntryDocument, nowMs: number): Promise<void> {
@@ -101,7 +124,7 @@ export class Sweeper {
     });
   }
 
-  async #orphans(nowMs: number, from: number): Promise<number | undefined> {
+  async #orphans(nowMs: number, from: number, failures: Failures): Promise<number | undefined> {
     const { deployment } = this.#sweep;
     const cutoff = nowMs - orphanedAfterMs;
     const found = await deployment.run((call) =>
@@ -114,7 +137,10 @@ export class Sweeper {
     );
     const listed = found as readonly Values[] as readonly ChunkDocument[];
     const byThread = Map.groupBy(listed, ({ tenant, thread }) => JSON.stringify([tenant, thread]));
-    for (const list of byThread.values()) await this.#orphansOf(list);
+    for (const list of byThread.values()) {
+      if (this.#ending.signal.aborted || failures.areTooMany) break;
+      await failures.passOver(() => this.#orphansOf(list));
+    }
     const last = listed.at(-1)?.createdAt;
     if (last === undefined || listed.length < chunksAtOnce) return undefined;
     // Many of one moment are looked at once more in the next step, unless there is nothing else in this one.
@@ -130,5 +156,22 @@ export class Sweeper {
       const named = await namedOwners({ call }, tenant, thread, owners);
       for (const owner of owners) if (!named.has(owner)) await removeOrphans({ call }, tenant, thread, owner);
     });
+  }
+}
+
+/** What could not be done in one round: a later one will come upon it again. */
+class Failures {
+  #count = 0;
+
+  get areTooMany(): boolean {
+    return this.#count >= maxFailuresPerRound;
+  }
+
+  async passOver(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch {
+      this.#count += 1;
+    }
   }
 }
