@@ -26,7 +26,10 @@ export type SchemaState = {
 
 export type StoreStats = {
   readonly records: readonly RecordStats[];
-  /** What the database as a whole takes on disk, indexes included; undefined where that can't be told. */
+  /**
+   * What the place that was named to us takes on disk, indexes included: a schema of PostgreSQL, a database of MongoDB,
+   * a file of SQLite. Undefined where that can't be told.
+   */
   readonly diskBytes: number | undefined;
   /** What of others lies beside ours and is left alone, in words for an operator. */
   readonly foreign: readonly string[];

@@ -352,3 +352,28 @@ it('a server that is no primary is unavailable, and so is one whose disk is full
     expect(error).toBeInstanceOf(StoreUnavailable);
   }
 });
+
+describeMongo('a database that is dropped under running servers', () => {
+  it('gives each place away once, and is set up again as soon as somebody looks', async () => {
+    const { uri } = await freshMongoDatabase();
+    const stores = [await openMongo(uri), await openMongo(uri)] as const;
+    const db = (await lookInto(uri)).db();
+    await db.dropDatabase();
+    await makeConversation(stores[0], tenant, 'conv');
+    const base = { threadId: 'conv', position: -1 };
+    const large = [message('large', 'x'.repeat(1_500_000))];
+    const turns = stores.map((store, index) =>
+      store.appendTurn(tenant, conversationTurn(`r${index}`, base, { input: large })),
+    );
+    expect((await Promise.all(turns)).toSorted()).toEqual(['appended', 'lost']);
+    const posts = stores.flatMap((store, server) =>
+      Array.from({ length: 20 }, (_, index) => store.appendItems(tenant, 'conv', items(message(`${server}-${index}`)))),
+    );
+    expect(new Set((await Promise.all(posts)).map(({ outcome }) => outcome))).toEqual(new Set(['appended']));
+    expect(new Set(await conversationContextIds(stores[1], tenant, 'conv')).size).toBe(42);
+    await Promise.all(stores.map((store) => store.ping()));
+    expect(await indexesOf(db)).toEqual(expectedIndexes);
+    expect(await db.collection('openresponses_meta').find().toArray()).toEqual([mark]);
+    await openMongo(uri, { autoMigrate: false });
+  });
+});

@@ -102,8 +102,21 @@ describePostgres('rows in PostgreSQL', () => {
         expect(found).toMatchObject({ 'Node Type': 'Index Scan', 'Index Name': 'entries_with_items' });
         for (const column of ['tenant', 'tree', 'thread', 'position']) expect(found?.['Index Cond']).toContain(column);
       }
+      const newest = plans.get('newest') ?? [];
+      expect(newest.find((node) => node['Relation Name'] === 'items')).toMatchObject({
+        'Node Type': 'Index Scan',
+        'Index Name': 'items_newest',
+      });
+      expect(newest.filter((node) => node['Node Type'].includes('Sort'))).toEqual([]);
     };
     await check();
+    // However often one id occurs.
+    for (const text of ['same', 'other']) {
+      const many = Array.from({ length: 300 }, (_, index) =>
+        turn(`${text}${index}`, undefined, { input: [message(text)] }),
+      );
+      await Promise.all(many.map((each) => store.appendTurn(tenant, each)));
+    }
     await longChain(store, 300);
     await makeConversation(store, tenant, 'conv', ['a', 'b']);
     await askDirectly(at.uri, `ANALYZE ${at.schema}.threads, ${at.schema}.entries, ${at.schema}.items`);

@@ -68,6 +68,15 @@ export async function listen(onSocket: (socket: Socket) => void): Promise<number
   return address.port;
 }
 
+/** How a server ends a connection. */
+export function fatalError(code: string, message: string): Buffer {
+  const fields = Buffer.from(`SFATAL\0VFATAL\0C${code}\0M${message}\0\0`);
+  const head = Buffer.alloc(5);
+  head.write('E');
+  head.writeUInt32BE(fields.length + 4, 1);
+  return Buffer.concat([head, fields]);
+}
+
 /** Passes everything on and counts round trips: the messages that ask the server to answer for all that came before. */
 export async function countRoundTrips(uri: string): Promise<{ readonly uri: string; readonly count: () => number }> {
   const target = new URL(uri);

@@ -12,6 +12,7 @@ import { StoreUnavailable } from '../../src/store.ts';
 import { UnusableDatabase } from '../../src/store-admin.ts';
 import { openForWriting } from '../../src/stores/sqlite/connection.ts';
 import { GroupCommit } from '../../src/stores/sqlite/group-commit.ts';
+import { SqliteReadRows } from '../../src/stores/sqlite/rows.ts';
 import { schemaVersion } from '../../src/stores/sqlite/schema.ts';
 import { createSqliteStore } from '../../src/stores/sqlite/store.ts';
 import {
@@ -59,6 +60,18 @@ test('what was stored is there after closing and opening again, and a second clo
     expect(await conversationIds(again, tenant, 'conv')).toEqual(['a', 'b']);
     expect(await responseContextIds(again, tenant, 'r1')).toEqual(['in-r1', 'out-r1']);
   });
+});
+
+test('R10 the newest item of an id is found by an index, however often the id occurs', async () => {
+  await withStore(async () => undefined);
+  const database = new DatabaseSync(path, { readOnly: true });
+  const prepare = vi.spyOn(database, 'prepare');
+  expect(new SqliteReadRows(database).newest(tenant, ['same'])).toEqual(new Map());
+  const texts = prepare.mock.calls.map(([text]) => text);
+  const plans = texts.map((text) => database.prepare(`EXPLAIN QUERY PLAN ${text}`).all('', ''));
+  database.close();
+  const detail = 'SEARCH items USING COVERING INDEX items_newest (tenant=? AND id=?)';
+  expect(plans).toEqual([[expect.objectContaining({ detail })]]);
 });
 
 test('closing writes what was accepted, and refuses what comes later', async () => {

@@ -54,7 +54,7 @@ function settingsOf(timeoutMs: number, ownSettings: string): string {
   SET idle_in_transaction_session_timeout = ${Math.max(1, Math.floor(timeoutMs))};
   SET default_transaction_isolation = 'read committed'; SET default_transaction_deferrable = off;
   SET search_path = pg_catalog; ${ownSettings}
-  SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`;
+  SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') <> 'remote_apply'`;
 }
 
 /** What a restart can't heal, by SQLSTATE. */

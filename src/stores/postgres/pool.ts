@@ -1,4 +1,4 @@
-import { ConnectionLost, isDoubtful, spoilsConnection, tooSlow, unavailable, unavailableReason } from './failures.ts';
+import { ConnectionLost, spoilsConnection, tooSlow, unavailable, unavailableReason } from './failures.ts';
 import type { Result, Statement, Value } from './session.ts';
 import { Session, type SessionSetup } from './session.ts';
 
@@ -35,6 +35,8 @@ export class Pool {
   readonly #setup: PoolSetup;
   readonly #idle: Session[] = [];
   readonly #all = new Set<Session>();
+  /** In use, and no longer among those that the size counts. */
+  readonly #lent = new Set<Session>();
   /** First come, first served. */
   readonly #waiters = new Set<Waiter>();
   #opening = 0;
@@ -48,6 +50,8 @@ export class Pool {
   /** A connection for one operation, which gives it back. */
   async acquire(deadlineMs: number, isPatient = false): Promise<Session> {
     for (;;) {
+      // Otherwise it would be given a connection, and end that at once.
+      if (performance.now() >= deadlineMs) throw tooSlow();
       const session = this.#idle.pop() ?? (await this.#wait(deadlineMs, isPatient));
       if (!session.isOpen) continue;
       const now = performance.now();
@@ -64,8 +68,16 @@ export class Pool {
       for (const other of this.#idle.splice(0)) other.destroy();
     }
     if (!session.isOpen) return;
-    if (this.#isClosed) void session.end();
+    if (this.#isClosed || this.#lent.delete(session)) void session.end();
     else this.#give(session);
+  }
+
+  /** Lets an operation keep its connection for long: another may be opened in its place. Closing does not wait for it. */
+  lend(session: Session): void {
+    if (!this.#all.delete(session)) return;
+    this.#lent.add(session);
+    if (this.#isClosed) this.#endLent();
+    else this.#openMore();
   }
 
   /** Asks one question that changes nothing, and again on another connection where the first one breaks. */
@@ -81,8 +93,7 @@ export class Pool {
         this.release(session, failure);
       }
       if (performance.now() >= deadlineMs) throw tooSlow();
-      const isWorthwhile = failure instanceof ConnectionLost || isDoubtful(failure);
-      if (!isWorthwhile || attempt >= maxReadAttempts) throw failure;
+      if (!spoilsConnection(failure) || attempt >= maxReadAttempts) throw failure;
     }
   }
 
@@ -92,6 +103,7 @@ export class Pool {
     const closed = unavailable('the store is closed');
     for (const waiter of this.#waiters) settle(waiter, closed);
     this.#waiters.clear();
+    this.#endLent();
     await Promise.all(this.#idle.splice(0).map((session) => session.end()));
     if (this.#all.size > 0) await new Promise<void>((resolve) => (this.#whenEmpty = resolve));
   }
@@ -164,10 +176,16 @@ export class Pool {
 
   #ended(session: Session): void {
     this.#all.delete(session);
+    this.#lent.delete(session);
     const at = this.#idle.indexOf(session);
     if (at >= 0) this.#idle.splice(at, 1);
     if (this.#isClosed && this.#all.size === 0) this.#whenEmpty?.();
     if (!this.#isClosed) this.#openMore();
+  }
+
+  #endLent(): void {
+    for (const session of [...this.#lent]) session.destroy();
+    if (this.#all.size === 0) this.#whenEmpty?.();
   }
 
   async #isAlive(session: Session, deadlineMs: number): Promise<boolean> {

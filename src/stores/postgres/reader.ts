@@ -49,7 +49,8 @@ export class Reader {
   }
 
   async #together(group: readonly Pending[]): Promise<void> {
-    const deadlineMs = Math.min(...group.map((pending) => pending.deadlineMs));
+    // The store answers each in its own time: whoever came first must not end it for the others.
+    const deadlineMs = Math.max(...group.map((pending) => pending.deadlineMs));
     let failure: unknown;
     try {
       const session = await this.#pool.acquire(deadlineMs);

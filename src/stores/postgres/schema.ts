@@ -70,6 +70,8 @@ const migrations: readonly Migration[] = [
         sequence BIGINT NOT NULL,
         PRIMARY KEY (tenant, id, thread, position, is_reference)
       ) WITH (autovacuum_vacuum_scale_factor = 0.05)`,
+      // A client may give one id to any number of items: the newest of them is the first here.
+      `CREATE INDEX items_newest ON ${schema}.items (tenant, id, sequence DESC) WHERE NOT is_reference`,
       // Where the server was built with it: a fraction of the work of the older way.
       ...(hasLz4
         ? [

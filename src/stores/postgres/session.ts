@@ -144,7 +144,9 @@ export class Session {
     try {
       await session.#client.connect();
       session.#isOpen = true;
+      session.#requireAlive();
       await session.#client.query(setup.settings);
+      session.#requireAlive();
       return session;
     } catch (error) {
       session.destroy();
@@ -196,6 +198,11 @@ export class Session {
     const timer = setTimeout(() => this.destroy(), patienceMs);
     await this.#client.end().catch(() => undefined);
     clearTimeout(timer);
+  }
+
+  /** A server that is being stopped may say so in one piece with an answer: then nobody was there to be told. */
+  #requireAlive(): void {
+    if (this.#isGone) throw new ConnectionLost('ended', false);
   }
 
   #ended(): void {

@@ -108,7 +108,10 @@ function locks({ threads, entries }: Tables) {
     records: `SELECT id FROM ${threads} WHERE tenant = $1::text AND conversation_id = $2::text`,
     content: `SELECT 1 FROM ${entries} WHERE tenant = $1::text AND tree = $2::text AND items IS NOT NULL LIMIT 1`,
     relax: `SELECT set_config('synchronous_commit', 'off', true)`,
-    insist: `SELECT set_config('synchronous_commit', 'on', true)`,
+    insist: `SELECT set_config('synchronous_commit', 'on', true)
+      WHERE current_setting('synchronous_commit') <> 'remote_apply'`,
+    /** $1 the ms that a statement of this transaction may take. */
+    patience: `SELECT set_config('statement_timeout', $1::text, true)`,
   };
 }
 
@@ -180,7 +183,7 @@ function reads({ threads, entries, items }: Tables) {
 /**
  * The ways that most changes take: one statement each, a transaction by itself. None of them waits for a thread that
  * somebody else has locked: no row comes back then, as where anything is different from what was expected, and the
- * change goes the long way (`transaction.ts`). Each is right under READ COMMITTED:
+ * change goes the long way (`long-way.ts`). Each is right under READ COMMITTED:
  *
  * - the thread's row is locked, so that it can't be removed, and what is asked of that row is asked of its newest state;
  * - whatever else was read may be older than the lock, but entries are only ever added at the position behind the newest:

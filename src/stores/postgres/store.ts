@@ -6,15 +6,15 @@ import { runSteps, type Steps } from '../steps.ts';
 import { type Backend, storeOverRows } from '../store-over-rows.ts';
 import type { WriteOperation, WriteResult, WriteResults } from '../writing.ts';
 import { openingError, sessionSetup } from './connect.ts';
-import { asStoreError, unavailable } from './failures.ts';
-import { type FastWay, fastWayOf } from './fast-ways.ts';
+import { asStoreError, tooSlow } from './failures.ts';
+import { fastWayOf } from './fast-ways.ts';
+import { LongWay } from './long-way.ts';
 import { Pool } from './pool.ts';
 import { PgReadRows } from './read-rows.ts';
 import { Reader } from './reader.ts';
 import { findSchema, migrate, requireRights } from './schema.ts';
 import { type Question, Session, type SessionSetup } from './session.ts';
 import { type Statements, statementsFor } from './statements.ts';
-import { goLongWay, type LongWay } from './transaction.ts';
 import { Writer } from './writer.ts';
 
 export type PostgresStoreOptions = {
@@ -87,8 +87,7 @@ class PostgresBackend implements Backend {
   readonly #reader: Reader;
   readonly #writer: Writer;
   readonly #longWay: LongWay;
-  readonly #pingWay: FastWay;
-  /** Accepted and not yet answered. */
+  /** Accepted and not yet done, also where the answer was that it took too long. */
   readonly #running = new Set<Promise<unknown>>();
   #ping: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
@@ -104,8 +103,7 @@ class PostgresBackend implements Backend {
     const insist: readonly Question[] = setup.canPrepare ? [] : [{ statement: statements.insist, values: [] }];
     const relax: Question = { statement: statements.relax, values: [] };
     this.#writer = new Writer({ pool, lanes: Math.min(maxLanes, poolSize), insist, relax });
-    this.#longWay = { pool, statements, preamble: insist };
-    this.#pingWay = { question: { statement: statements.ping, values: [] }, outcome: () => ({ result: undefined }) };
+    this.#longWay = new LongWay({ pool, statements, preamble: insist });
   }
 
   read<T>(reading: (rows: ReadRows) => Steps<T>): Promise<T> {
@@ -124,17 +122,17 @@ class PostgresBackend implements Backend {
 
   async #write(operation: WriteOperation, deadlineMs: number): Promise<WriteResult> {
     const way = fastWayOf(this.#statements, operation);
-    if (way === undefined) return goLongWay(this.#longWay, operation, deadlineMs, false);
+    if (way === undefined) return this.#longWay.go(operation, deadlineMs, false);
     const outcome = await this.#writer.submit(way, operation.kind, deadlineMs);
     if (outcome.kind === 'done') return outcome.result;
-    return goLongWay(this.#longWay, operation, deadlineMs, outcome.kind === 'doubtful');
+    return this.#longWay.go(operation, deadlineMs, outcome.kind === 'doubtful');
   }
 
   hold(): () => void {
     return () => undefined;
   }
 
-  /** The way of any other change. Questions that come while one is asked get the same answer. */
+  /** Fails wherever a change would, and shares its time with none. Questions that come while one is asked get the same answer. */
   ping(): Promise<void> {
     this.#ping ??= this.#accept((deadlineMs) => this.#probe(deadlineMs), Math.min(maxPingMs, this.#timeoutMs)).finally(
       () => {
@@ -145,11 +143,7 @@ class PostgresBackend implements Backend {
   }
 
   async #probe(deadlineMs: number): Promise<void> {
-    const outcome = await this.#writer.submit(this.#pingWay, 'ping', deadlineMs);
-    if (outcome.kind === 'done') return;
-    // The connection broke, which need not mean much: another one tells.
-    const again = await this.#writer.submit(this.#pingWay, 'ping', deadlineMs);
-    if (again.kind !== 'done') throw again.failure ?? unavailable('the connection was lost');
+    await this.#pool.ask(this.#statements.ping, [], deadlineMs);
   }
 
   close(): Promise<void> {
@@ -158,7 +152,9 @@ class PostgresBackend implements Backend {
   }
 
   async #end(): Promise<void> {
-    await Promise.allSettled(this.#running);
+    // Whatever is longer under way than anybody waits for it is given up: a deletion of very much, which is rolled back.
+    const work = Promise.allSettled(this.#running);
+    await inTime(work, this.#timeoutMs).catch(() => undefined);
     await this.#pool.close();
   }
 
@@ -166,12 +162,20 @@ class PostgresBackend implements Backend {
     if (this.#closed !== undefined) throw new StoreUnavailable('The store is closed');
     const running = work(performance.now() + timeoutMs);
     this.#running.add(running);
+    const forget = (): boolean => this.#running.delete(running);
+    running.then(forget, forget);
     try {
-      return await running;
+      return await inTime(running, timeoutMs);
     } catch (error) {
       throw asStoreError(error);
-    } finally {
-      this.#running.delete(running);
     }
   }
+}
+
+/** Everybody is answered in their own time, whomever they share a connection and a commit with. */
+function inTime<T>(work: Promise<T>, timeoutMs: number): Promise<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
+  const timer = setTimeout(() => reject(tooSlow()), timeoutMs);
+  work.then(resolve, reject).finally(() => clearTimeout(timer));
+  return promise;
 }

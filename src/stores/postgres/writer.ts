@@ -32,12 +32,7 @@ const limits = {
 };
 
 /** Lease operations cost work at most when they are lost: they need not wait for the disk. */
-const relaxedKinds: ReadonlySet<WriteOperation['kind'] | 'ping'> = new Set([
-  'acquire_lease',
-  'renew_lease',
-  'release_lease',
-  'ping',
-]);
+const relaxedKinds: ReadonlySet<WriteOperation['kind']> = new Set(['acquire_lease', 'renew_lease', 'release_lease']);
 
 export type WriterSetup = {
   readonly pool: Pool;
@@ -67,7 +62,7 @@ export class Writer {
     this.#setup = setup;
   }
 
-  submit(way: FastWay, kind: WriteOperation['kind'] | 'ping', deadlineMs: number): Promise<FastOutcome> {
+  submit(way: FastWay, kind: WriteOperation['kind'], deadlineMs: number): Promise<FastOutcome> {
     const bytes = way.question.values.reduce((sum, value) => sum + (value?.length ?? 0), 0);
     if (this.#queue.length >= limits.waiting || this.#bytes + bytes > limits.waitingBytes) {
       return Promise.reject(unavailable('too much is waiting to be written'));
@@ -143,7 +138,8 @@ export class Writer {
   async #commit(group: Pending[]): Promise<void> {
     let rest = group;
     while (rest.length > 0) {
-      const deadlineMs = Math.min(...rest.map((pending) => pending.deadlineMs));
+      // The store answers each in its own time: whoever came first must not end it for the others.
+      const deadlineMs = Math.max(...rest.map((pending) => pending.deadlineMs));
       let session: Session;
       try {
         session = await this.#setup.pool.acquire(deadlineMs);
@@ -151,7 +147,9 @@ export class Writer {
         for (const pending of rest) pending.reject(error);
         return;
       }
-      rest = await this.#attempt(session, rest, deadlineMs);
+      rest = inTime(rest);
+      if (rest.length > 0) rest = await this.#attempt(session, rest, deadlineMs);
+      else this.#setup.pool.release(session);
     }
   }
 
@@ -194,14 +192,18 @@ export class Writer {
   }
 
   #expire(): void {
-    const now = performance.now();
-    const isOver = ({ deadlineMs }: Pending): boolean => deadlineMs <= now;
-    for (const pending of this.#queue.filter(isOver)) {
-      this.#bytes -= pending.bytes;
-      pending.reject(tooSlow());
-    }
-    this.#queue = this.#queue.filter((pending) => !isOver(pending));
+    this.#queue = inTime(this.#queue);
+    this.#bytes = this.#queue.reduce((sum, { bytes }) => sum + bytes, 0);
   }
+}
+
+/** Those that have time left; the others are told. */
+function inTime(some: readonly Pending[]): Pending[] {
+  const now = performance.now();
+  return some.filter(({ deadlineMs, reject }) => {
+    if (deadlineMs <= now) reject(tooSlow());
+    return deadlineMs > now;
+  });
 }
 
 function settleFailed(group: readonly Pending[], failure: unknown, opening: number): Pending[] {

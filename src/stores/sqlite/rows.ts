@@ -58,8 +58,8 @@ const sql = {
   walkDown: `${walkFrom} ORDER BY position DESC`,
   positions: 'SELECT DISTINCT position FROM items WHERE tenant = ? AND id = ? AND thread = ? ORDER BY position DESC',
   isIn: 'SELECT 1 FROM items WHERE tenant = ? AND id = ? AND thread = ? LIMIT 1',
-  newest: `SELECT thread, position FROM items WHERE tenant = ? AND id = ? AND is_reference = 0
-    ORDER BY sequence DESC LIMIT 1`,
+  newest: `SELECT thread, position FROM items INDEXED BY items_newest
+    WHERE tenant = ? AND id = ? AND is_reference = 0 ORDER BY sequence DESC LIMIT 1`,
   insertThread: `INSERT INTO threads
     (tenant, id, kind, tree, ancestors, continues, conversation_id, metadata, user, created_at)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,

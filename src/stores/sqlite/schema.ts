@@ -56,6 +56,7 @@ const migrations: readonly string[] = [
     sequence INTEGER NOT NULL,
     PRIMARY KEY (tenant, id, thread, position, is_reference)
   ) STRICT, WITHOUT ROWID;
+  CREATE INDEX items_newest ON items (tenant, id, sequence DESC) WHERE is_reference = 0;
 
   CREATE TABLE leases (
     tenant TEXT NOT NULL,
