@@ -4,12 +4,11 @@ import { StoreUnavailable } from '../../src/store.ts';
 import { sessionSetup } from '../../src/stores/postgres/connect.ts';
 import { LongWay } from '../../src/stores/postgres/long-way.ts';
 import { Pool } from '../../src/stores/postgres/pool.ts';
-import { Session } from '../../src/stores/postgres/session.ts';
 import { statementsFor } from '../../src/stores/postgres/statements.ts';
 import { describePostgres, freshPostgresSchema, type PostgresSchema } from '../support/databases.ts';
 import { startFaultProxy } from '../support/fault-proxy.ts';
 import { conversationIds, follow, items, makeConversation, message, turn } from '../support/store-fixtures.ts';
-import { askDirectly, fatalError, listen, openPostgres, refusal, tenant } from './postgres-support.ts';
+import { askDirectly, fatalError, listen, lockThread, openPostgres, refusal, tenant } from './postgres-support.ts';
 
 const readyForQuery = Buffer.from('Z\0\0\0\x05I');
 
@@ -59,16 +58,6 @@ async function closeGate({ uri, schema }: PostgresSchema): Promise<() => Promise
   const open = async (): Promise<void> => void (await askDirectly(uri, `DELETE FROM ${schema}.gate`));
   onTestFinished(open);
   return open;
-}
-
-/** Keeps the thread's row locked until the returned function is called. */
-async function lockThread({ uri, schema }: PostgresSchema, id: string): Promise<() => Promise<void>> {
-  const holder = await Session.open(sessionSetup({ uri, timeoutMs: 20_000 }), performance.now() + 5_000);
-  onTestFinished(() => holder.end());
-  const say = (text: string) => holder.ask({ name: '', text }, [], performance.now() + 5_000);
-  await say('BEGIN');
-  await say(`SELECT 1 FROM ${schema}.threads WHERE id = '${id}' FOR UPDATE`);
-  return async () => void (await say('ROLLBACK'));
 }
 
 async function entryCount({ uri, schema }: PostgresSchema): Promise<unknown> {

@@ -3,7 +3,6 @@ import { type Store, StoreUnavailable } from '../../src/store.ts';
 import { sessionSetup } from '../../src/stores/postgres/connect.ts';
 import { Session } from '../../src/stores/postgres/session.ts';
 import { describeOwnPostgres, describePostgres, freshPostgresSchema, startPostgres } from '../support/databases.ts';
-import { startFaultProxy } from '../support/fault-proxy.ts';
 import {
   conversationIds,
   conversationTurn,
@@ -16,7 +15,7 @@ import {
   responseContextIds,
   turn,
 } from '../support/store-fixtures.ts';
-import { askDirectly, everythingIn, openPostgres, refusal, tenant, thrownBy } from './postgres-support.ts';
+import { askDirectly, behindProxy, everythingIn, openPostgres, refusal, tenant, thrownBy } from './postgres-support.ts';
 
 async function ownServer() {
   const server = await startPostgres();
@@ -28,18 +27,6 @@ async function ownServer() {
 function endConnections(uri: string, name = 'open-responses'): Promise<unknown> {
   const text = 'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1';
   return askDirectly(uri, text, [name]);
-}
-
-async function behindProxy(timeoutMs: number) {
-  const at = await freshPostgresSchema();
-  const { hostname, port } = new URL(at.uri);
-  const proxy = await startFaultProxy({ host: hostname, port: Number(port) });
-  const named = new URL(proxy.uri(at.uri));
-  // Other tests use the same server at the same time.
-  named.searchParams.set('application_name', at.schema);
-  const shaky = await openPostgres({ ...at, uri: named.href }, { timeoutMs });
-  onTestFinished(() => proxy.close());
-  return { proxy, shaky, direct: await openPostgres(at), uri: at.uri, schema: at.schema };
 }
 
 /** Says it until it is answered. */

@@ -1,15 +1,15 @@
 import type { RecordKind, RecordStats, SchemaState, StoreAdmin, StoreStats } from '../../store-admin.ts';
 import { adminSettings, openingError, sessionSetup } from './connect.ts';
 import { asStoreError, Refusal } from './failures.ts';
-import { findSchema, findTables, migrate } from './schema.ts';
-import { Session } from './session.ts';
+import { findSchema, findTables, migrate, migrationTimeoutMs } from './schema.ts';
+import { type Row, Session } from './session.ts';
 import { quoted } from './statements.ts';
 import { type PostgresStoreOptions, requireSchemaName } from './store.ts';
 
 export type PostgresAdminOptions = Pick<PostgresStoreOptions, 'uri' | 'schema' | 'timeoutMs'>;
 
-/** Counting may take a while, and a migration may rewrite what is there. */
-const workTimeoutMs = 60 * 60_000;
+/** Counting reads everything. */
+const countingTimeoutMs = 60 * 60_000;
 const maxForeign = 50;
 /** Tables that other servers of conversations are known to keep. */
 const olderNames = ['responses', 'conversations', 'conversation_items', 'response_items', 'openai_responses'];
@@ -27,7 +27,6 @@ export async function openPostgresAdmin(options: PostgresAdminOptions): Promise<
 
 function adminOver(session: Session, { schema, timeoutMs }: PostgresAdminOptions): StoreAdmin {
   const soon = (): number => performance.now() + timeoutMs;
-  const late = (): number => performance.now() + workTimeoutMs;
   const explained = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
       return await work();
@@ -41,8 +40,8 @@ function adminOver(session: Session, { schema, timeoutMs }: PostgresAdminOptions
   };
   return {
     schema: () => explained(() => stateOf(findSchema(session, schema, soon()))),
-    migrate: () => explained(() => stateOf(migrate(session, schema, late()))),
-    stats: () => explained(() => stats(session, schema, late())),
+    migrate: () => explained(() => stateOf(migrate(session, schema, performance.now() + migrationTimeoutMs))),
+    stats: () => explained(() => stats(session, schema, performance.now() + countingTimeoutMs)),
     close: () => session.end(),
   };
 }
@@ -51,10 +50,16 @@ async function stats(session: Session, schema: string, deadlineMs: number): Prom
   const { isOurs, names } = await findTables(session, schema, deadlineMs);
   const unmarked = isOurs ? [] : names.map((name) => `the table ${schema}.${name}, which is not of this program`);
   const foreign = [...unmarked, ...(await olderTables(session, isOurs ? schema : '', deadlineMs))];
-  if (!isOurs || names.length < 2) return { records: [], diskBytes: undefined, foreign };
+  // Refuses what a newer release wrote: its tables may mean something else.
+  const version = isOurs ? (await findSchema(session, schema, deadlineMs)).version : 0;
+  if (version === 0) return { records: [], diskBytes: undefined, foreign };
   const home = quoted(schema);
-  const ask = async (text: string) => (await session.ask({ name: '', text }, [], deadlineMs)).rows;
-  await ask(`SELECT set_config('statement_timeout', '0', false)`);
+  const ask = async (text: string): Promise<readonly Row[]> => {
+    // One transaction: behind a pooler the next would be on another connection, and this one somebody else's.
+    const patience = { statement: { name: '', text: `SELECT set_config('statement_timeout', '0', true)` }, values: [] };
+    const question = { statement: { name: '', text }, values: [] };
+    return (await session.run([patience, question], deadlineMs))[1]?.rows ?? [];
+  };
   const rows = await ask(countingText(home));
   const [size] = await ask(
     `SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -2,7 +2,7 @@ import { Client, type ClientConfig } from 'pg';
 import { StoreUnavailable } from '../../store.ts';
 import { UnusableDatabase } from '../../store-admin.ts';
 import { asStoreError, ConnectionLost, Refusal, unavailable } from './failures.ts';
-import { oneLine, type SessionSetup } from './session.ts';
+import { oneLine, type ServerLimits, type SessionSetup } from './session.ts';
 
 export type ConnectOptions = {
   /** As `pg` understands it. With `pgbouncer=true` in its query, nothing is prepared ahead. */
@@ -29,7 +29,9 @@ export function sessionSetup({ uri, timeoutMs }: ConnectOptions, ownSettings = p
   } catch {
     throw badUri();
   }
-  return { config, canPrepare: !isPooled, settings: settingsOf(timeoutMs, ownSettings) };
+  const limits = limitsOf(timeoutMs);
+  // Behind a pooler a session is not ours alone: what was set there would meet others, and not always us.
+  return { config, canPrepare: !isPooled, limits, settings: isPooled ? '' : settingsOf(limits, ownSettings) };
 }
 
 /** What is wrong with it can't be told without showing it, password and all. */
@@ -47,11 +49,14 @@ const plannerSettings = `SET plan_cache_mode = force_generic_plan; SET enable_se
 /** For counting everything, which no index helps. */
 export const adminSettings = 'SET jit = off;';
 
-function settingsOf(timeoutMs: number, ownSettings: string): string {
-  const statementMs = Math.max(1, Math.floor(timeoutMs * 0.9));
-  const lockMs = Math.max(1, Math.floor(timeoutMs * 0.5));
+function limitsOf(timeoutMs: number): ServerLimits {
+  const partMs = (part: number): number => Math.max(1, Math.floor(timeoutMs * part));
+  return { statementMs: partMs(0.9), lockMs: partMs(0.5), idleMs: partMs(1) };
+}
+
+function settingsOf({ statementMs, lockMs, idleMs }: ServerLimits, ownSettings: string): string {
   return `SET statement_timeout = ${statementMs}; SET lock_timeout = ${lockMs};
-  SET idle_in_transaction_session_timeout = ${Math.max(1, Math.floor(timeoutMs))};
+  SET idle_in_transaction_session_timeout = ${idleMs};
   SET default_transaction_isolation = 'read committed'; SET default_transaction_deferrable = off;
   SET search_path = pg_catalog; ${ownSettings}
   SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') <> 'remote_apply'`;

@@ -9,6 +9,11 @@ const ownTables = ['threads', 'entries', 'items'] as const;
 /** What makes processes that start at once go one after the other: any constant, the same in every release. */
 const migrationLock = '5719361002465812';
 const oldestServer = 130_000;
+/**
+ * For a command and for a server that starts alike: a migration may rewrite what is there, and if it were broken off it
+ * would begin anew at every start. Servers that start at once wait for the first that long.
+ */
+export const migrationTimeoutMs = 60 * 60_000;
 
 type Migration = { readonly title: string; readonly steps: (schema: string, server: Server) => readonly string[] };
 type Server = { readonly hasLz4: boolean };
@@ -207,7 +212,8 @@ export async function requireRights(session: Session, schema: string, deadlineMs
 }
 
 async function inTransaction(session: Session, deadlineMs: number, work: () => Promise<void>): Promise<void> {
-  await run(session, 'BEGIN', [], deadlineMs);
+  // What another process has done has to be seen once the lock is there, whatever the role's own level is.
+  await run(session, 'BEGIN ISOLATION LEVEL READ COMMITTED', [], deadlineMs);
   try {
     await work();
     await run(session, 'COMMIT', [], deadlineMs);

@@ -10,9 +10,13 @@ export type Row = readonly Value[];
 /** What came of one statement. */
 export type Result = { readonly rows: readonly Row[]; readonly tag: string };
 
+/** How long the server goes on by itself: less than we wait, so that it is the one to say so. */
+export type ServerLimits = { readonly statementMs: number; readonly lockMs: number; readonly idleMs: number };
+
 export type SessionSetup = {
   readonly config: ClientConfig;
-  /** Sent once, before anything else. */
+  readonly limits: ServerLimits;
+  /** Sent once, before anything else; empty where each transaction has to say it for itself. */
   readonly settings: string;
   /** False behind a pooler that gives each transaction another connection: then nothing is prepared ahead. */
   readonly canPrepare: boolean;
@@ -145,7 +149,7 @@ export class Session {
       await session.#client.connect();
       session.#isOpen = true;
       session.#requireAlive();
-      await session.#client.query(setup.settings);
+      if (setup.settings !== '') await session.#client.query(setup.settings);
       session.#requireAlive();
       return session;
     } catch (error) {

@@ -110,6 +110,9 @@ function locks({ threads, entries }: Tables) {
     relax: `SELECT set_config('synchronous_commit', 'off', true)`,
     insist: `SELECT set_config('synchronous_commit', 'on', true)
       WHERE current_setting('synchronous_commit') <> 'remote_apply'`,
+    /** What a session would have been told, for this transaction alone. $1 … $3: ms for a statement, a lock, idleness. */
+    limits: `SELECT set_config('statement_timeout', $1::text, true), set_config('lock_timeout', $2::text, true),
+      set_config('idle_in_transaction_session_timeout', $3::text, true), set_config('search_path', 'pg_catalog', true)`,
     /** $1 the ms that a statement of this transaction may take. */
     patience: `SELECT set_config('statement_timeout', $1::text, true)`,
   };

@@ -12,7 +12,7 @@ import { LongWay } from './long-way.ts';
 import { Pool } from './pool.ts';
 import { PgReadRows } from './read-rows.ts';
 import { Reader } from './reader.ts';
-import { findSchema, migrate, requireRights } from './schema.ts';
+import { findSchema, migrate, migrationTimeoutMs, requireRights } from './schema.ts';
 import { type Question, Session, type SessionSetup } from './session.ts';
 import { type Statements, statementsFor } from './statements.ts';
 import { Writer } from './writer.ts';
@@ -33,9 +33,6 @@ export type PostgresStoreOptions = {
 const maxPingMs = 2_000;
 /** Two, so that one group is sent while the other waits for the disk. */
 const maxLanes = 2;
-/** Ten servers that start at once wait for the first. */
-const openTimeoutMs = 30_000;
-
 /**
  * Keeps everything in a schema of a PostgreSQL database, which any number of servers may share. Rejects with
  * `UnusableDatabase` where the database is not for this program, with `StoreUnavailable` where it can't be reached now.
@@ -63,17 +60,16 @@ async function prepareSchema(options: PostgresStoreOptions, setup: SessionSetup)
   const { schema, autoMigrate, timeoutMs } = options;
   const session = await Session.open(setup, performance.now() + timeoutMs);
   try {
-    const deadlineMs = performance.now() + openTimeoutMs;
-    const found = await findSchema(session, schema, deadlineMs);
+    const found = await findSchema(session, schema, performance.now() + timeoutMs);
     if (found.pending.length > 0) {
       if (!autoMigrate) {
         throw new UnusableDatabase(
           `the schema ${schema} has version ${found.version} and this release needs ${found.needed}; run \`open-responses migrate\``,
         );
       }
-      await migrate(session, schema, deadlineMs);
+      await migrate(session, schema, performance.now() + migrationTimeoutMs);
     }
-    await requireRights(session, schema, deadlineMs);
+    await requireRights(session, schema, performance.now() + timeoutMs);
   } finally {
     await session.end();
   }
@@ -100,8 +96,12 @@ class PostgresBackend implements Backend {
     const pool = new Pool({ ...setup, size: poolSize, connectTimeoutMs: timeoutMs });
     this.#pool = pool;
     this.#reader = new Reader(pool, Math.max(1, poolSize - maxLanes));
-    const insist: readonly Question[] = setup.canPrepare ? [] : [{ statement: statements.insist, values: [] }];
-    const relax: Question = { statement: statements.relax, values: [] };
+    const { statementMs, lockMs, idleMs } = setup.limits;
+    const limits: Question = { statement: statements.limits, values: [statementMs, lockMs, idleMs].map(String) };
+    // Behind a pooler each transaction says for itself what a session was told otherwise.
+    const common = setup.canPrepare ? [] : [limits];
+    const insist = setup.canPrepare ? [] : [...common, { statement: statements.insist, values: [] }];
+    const relax = [...common, { statement: statements.relax, values: [] }];
     this.#writer = new Writer({ pool, lanes: Math.min(maxLanes, poolSize), insist, relax });
     this.#longWay = new LongWay({ pool, statements, preamble: insist });
   }

@@ -40,7 +40,8 @@ export type WriterSetup = {
   readonly lanes: number;
   /** Said before a group that must be on the disk when it is answered; most often nothing. */
   readonly insist: readonly Question[];
-  readonly relax: Question;
+  /** Said before a group that need not be. */
+  readonly relax: readonly Question[];
 };
 
 /**
@@ -156,7 +157,7 @@ export class Writer {
   /** Resolves with those that have to be tried again, without the one that spoilt it for them. */
   async #attempt(session: Session, group: readonly Pending[], deadlineMs: number): Promise<Pending[]> {
     const isRelaxed = group.every((pending) => pending.isRelaxed);
-    const opening = isRelaxed ? [this.#setup.relax] : this.#setup.insist;
+    const opening = isRelaxed ? this.#setup.relax : this.#setup.insist;
     let failure: unknown;
     try {
       const questions = group.map(({ way }) => way.question);

@@ -5,7 +5,7 @@ import type { RecordKind, RecordStats, SchemaState, StoreAdmin, StoreStats } fro
 import { openForWriting } from './connection.ts';
 import { asUnavailable } from './failures.ts';
 import { createFile } from './file-identity.ts';
-import { inspect, schemaVersion } from './schema.ts';
+import { inspect, pendingAfter, schemaVersion } from './schema.ts';
 
 type Columns = Record<string, SQLOutputValue>;
 
@@ -40,8 +40,7 @@ export function openSqliteAdmin({ path }: { readonly path: string }): StoreAdmin
 const noStats: StoreStats = { records: [], diskBytes: 0, foreign: [] };
 
 function stateOf(version: number): SchemaState {
-  const pending = Array.from({ length: schemaVersion - version }, (_, index) => `migration ${version + index + 1}`);
-  return { version, needed: schemaVersion, pending };
+  return { version, needed: schemaVersion, pending: pendingAfter(version) };
 }
 
 function withDatabase<T>(path: string, look: (database: DatabaseSync) => T, ifMissing: T): T {

@@ -5,9 +5,13 @@ import { reach } from '../fault-points.ts';
 /** Marks the file as ours, "OpRs": another application's database is never written to. */
 const applicationId = 0x4f705273;
 
+type Migration = { readonly title: string; readonly sql: string };
+
 /** Each runs once, in order; what was released is never changed, only added to. */
-const migrations: readonly string[] = [
-  `
+const migrations: readonly Migration[] = [
+  {
+    title: 'create the tables threads, entries, items and leases',
+    sql: `
   CREATE TABLE threads (
     tenant TEXT NOT NULL,
     id TEXT NOT NULL,
@@ -66,9 +70,15 @@ const migrations: readonly string[] = [
     PRIMARY KEY (tenant, thread)
   ) STRICT, WITHOUT ROWID;
   `,
+  },
 ];
 
 export const schemaVersion = migrations.length;
+
+/** What a schema of that version still lacks, in words for an operator. */
+export function pendingAfter(version: number): readonly string[] {
+  return migrations.slice(version).map(({ title }) => title);
+}
 
 /** The version of the schema, 0 in an empty file. @throws UnusableDatabase where it is not for this release. */
 export function inspect(database: DatabaseSync, path: string): number {
@@ -100,8 +110,8 @@ export function migrate(database: DatabaseSync, path: string): void {
   database.exec('BEGIN IMMEDIATE');
   try {
     const version = inspect(database, path);
-    for (const migration of migrations.slice(version)) {
-      database.exec(migration);
+    for (const { sql } of migrations.slice(version)) {
+      database.exec(sql);
       reach('during_migration');
     }
     if (version < schemaVersion) {
