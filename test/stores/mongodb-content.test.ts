@@ -1,5 +1,6 @@
 import { BSON, type Document, MongoNetworkError, ObjectId } from 'mongodb';
 import { expect, it, onTestFinished } from 'vitest';
+import { appendItems, appendTurn } from '../../src/stores/mongodb/append.ts';
 import { createConversation } from '../../src/stores/mongodb/conversations.ts';
 import { Deployment } from '../../src/stores/mongodb/deployment.ts';
 import { Sweeper } from '../../src/stores/mongodb/sweep.ts';
@@ -22,7 +23,7 @@ import {
   turn,
   viewIds,
 } from '../support/store-fixtures.ts';
-import { callThrough, everything, lookInto, openMongo, refusal, tenant, workOf } from './mongodb-support.ts';
+import { callThrough, everything, lookInto, openMongo, type Pass, refusal, tenant, workOf } from './mongodb-support.ts';
 
 const hourMs = 3_600_000;
 const maxDocumentBytes = 16 * 1024 * 1024;
@@ -43,7 +44,7 @@ function withoutMark(documents: readonly Document[]): Document[] {
 async function sweepAt(uri: string, nowMs: number): Promise<void> {
   const deployment = await Deployment.open({ uri, database: undefined, timeoutMs: 10_000 });
   onTestFinished(() => deployment.close());
-  const sweeper = new Sweeper({ deployment, workOf });
+  const sweeper = new Sweeper({ deployment, workOf, keepUp: async () => {} });
   await sweeper.round(nowMs);
   sweeper.stop();
 }
@@ -224,7 +225,7 @@ describeMongo('what lies in MongoDB', () => {
     await entries.insertMany([...Array.from({ length: 30 }, (_, index) => mark(index, index + 1)), mark('conv', 50)]);
     const deployment = await Deployment.open({ uri, database: undefined, timeoutMs: 10_000 });
     onTestFinished(() => deployment.close());
-    const sweeper = new Sweeper({ deployment, workOf });
+    const sweeper = new Sweeper({ deployment, workOf, keepUp: async () => {} });
     await sweeper.round(Date.now());
     expect(await entries.countDocuments({ thread: 'conv' })).toBe(1);
     await sweeper.round(Date.now());
@@ -308,6 +309,32 @@ describeMongo('what lies in MongoDB', () => {
     expect(await conversationIds(store, tenant, 'conv')).toEqual(['a']);
     expect(await store.deleteItem(tenant, 'conv', 'same')).toBe('missing');
   }, 60_000);
+
+  it('R5 what is added to a conversation while it is deleted is taken back, and nobody is told that it is there', async () => {
+    const { store, client, entries, chunks } = await fresh();
+    const large = message('large', 'x'.repeat(1_500_000));
+    const deletingBefore = (id: string) => {
+      let isFirst = true;
+      const pass: Pass = async (command, send) => {
+        if (command['insert'] === 'openresponses_entries' && isFirst) {
+          isFirst = false;
+          expect(await store.deleteConversation(tenant, id)).toBe(true);
+        }
+        return send();
+      };
+      return workOf(callThrough(client, pass));
+    };
+    for (const id of ['post', 'turn', 'record']) await makeConversation(store, tenant, id, ['a']);
+    const post = { id: 'post', entry: items(large), nowMs: 1_000 };
+    expect(await appendItems(deletingBefore('post'), tenant, post)).toEqual({ outcome: 'missing' });
+    const ofTurn = conversationTurn('r1', { threadId: 'turn', position: 0 }, { input: [large] });
+    expect(await appendTurn(deletingBefore('turn'), tenant, ofTurn)).toBe('lost');
+    const base = { threadId: 'record', position: 0 };
+    const failed = record('r2', base, { conversationId: 'record', input: [large] });
+    expect(await appendTurn(deletingBefore('record'), tenant, failed)).toBe('lost');
+    expect(await entries.countDocuments({ position: { $gte: 0 } })).toBe(0);
+    expect(await chunks.countDocuments()).toBe(0);
+  });
 
   it('a turn that is there already frees its lease, and is not stored a second time', async () => {
     const { store, entries } = await fresh();

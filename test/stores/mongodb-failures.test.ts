@@ -1,11 +1,13 @@
+import { inspect } from 'node:util';
 import { MongoServerError, MongoWriteConcernError } from 'mongodb';
 import { expect, it } from 'vitest';
 import { StoreUnavailable } from '../../src/store.ts';
 import { appendTurn } from '../../src/stores/mongodb/append.ts';
+import type { Values } from '../../src/stores/mongodb/call.ts';
 import { entries } from '../../src/stores/mongodb/documents.ts';
-import { failureOf } from '../../src/stores/mongodb/failures.ts';
+import { failureOf, plainError, Refused, unavailable } from '../../src/stores/mongodb/failures.ts';
 import { describeMongo, freshMongoDatabase } from '../support/databases.ts';
-import { conversationTurn, headOfConversation, makeConversation } from '../support/store-fixtures.ts';
+import { conversationTurn, headOfConversation, makeConversation, turn } from '../support/store-fixtures.ts';
 import { callThrough, lookInto, openMongo, refusal, tenant, workOf } from './mongodb-support.ts';
 
 const transient = [
@@ -53,17 +55,74 @@ it('a database that has no time is asked again, after a pause, and a write is do
     () => Promise.reject(unconfirmed(11_601)),
     () => Promise.resolve({ ok: 1, n: 0, writeErrors: [{ code: 6, errmsg: 'a shard is unreachable' }] }),
     () => Promise.resolve({ ok: 1, n: 0, writeErrors: [{ code: 11_000, errmsg: 'duplicate' }] }),
-    () => Promise.resolve({ cursor: { firstBatch: [{ _id: 1 }] } }),
+    () => Promise.resolve({ cursor: { firstBatch: [{ maker: 'us' }] } }),
   ];
   const call = callThrough(undefined, (command) => {
     asked.push(Object.keys(command)[0] ?? '');
     return answers.shift()?.() ?? Promise.resolve({ ok: 1, n: 1 });
   });
-  expect(await call.insert(entries, { _id: 1 }, { place: 1 })).toBe('inserted');
+  expect(await call.insert(entries, { maker: 'us' }, { place: 1 })).toBe('inserted');
   expect(asked).toEqual(['insert', 'insert', 'insert', 'insert', 'find', 'update']);
 });
 
+it.each([[[{ maker: 'somebody else' }]], [[{}]], [[]]])(
+  'a place that holds %j after a lost answer is taken',
+  async (found) => {
+    const asked: string[] = [];
+    const call = callThrough(undefined, async (command) => {
+      asked.push(Object.keys(command)[0] ?? '');
+      if (asked.length === 1) throw failed(462);
+      if (command['find'] !== undefined) return { cursor: { firstBatch: found } };
+      return { ok: 1, n: 0, writeErrors: [{ code: 11_000, errmsg: 'duplicate' }] };
+    });
+    expect(await call.insert(entries, { maker: 'us' }, { place: 1 })).toBe('taken');
+    expect(asked).toEqual(['insert', 'insert', 'find']);
+  },
+);
+
+it('no message tells the user, the password or the values of a document', () => {
+  const told = [
+    new MongoServerError({
+      code: 9,
+      message: 'can not reach mongodb://user:hush-hush@host:1/x, mongodb+srv://u:hush-hush@h',
+    }),
+    new MongoServerError({ code: 11_000, message: 'E11000 duplicate key: place dup key: { tenant: "hush-hush" }' }),
+    new Error('connect //hush-hush@host'),
+    'mongodb://hush-hush@host',
+  ].map((thrown) => plainError(thrown));
+  for (const error of told) {
+    expect(inspect(error, { depth: 20, showHidden: true })).not.toContain('hush-hush');
+    expect(error.message).toMatch(/host|place/);
+  }
+  const cause = new MongoServerError({ code: 8000, message: 'user at //user:hush-hush@host', password: 'hush-hush' });
+  for (const error of [unavailable('no', cause), new Refused('no', 8000, cause)]) {
+    expect(inspect(error, { depth: 20, showHidden: true })).not.toContain('hush-hush');
+  }
+});
+
 describeMongo('a write that MongoDB does not confirm', () => {
+  it('is confirmed by a change before the same turn is told again as appended', async () => {
+    const { uri } = await freshMongoDatabase();
+    const client = await lookInto(uri);
+    await openMongo(uri);
+    const asked: Values[] = [];
+    let isFirst = true;
+    const work = workOf(
+      callThrough(client, async (command, send) => {
+        asked.push(command);
+        const answer = await send();
+        // Another process had it done, and this one did not see it when it looked.
+        if (command['find'] !== undefined && isFirst) {
+          isFirst = false;
+          expect(await appendTurn(workOf(callThrough(client, (_, go) => go())), tenant, turn('r1'))).toBe('appended');
+        }
+        return answer;
+      }),
+    );
+    expect(await appendTurn(work, tenant, turn('r1'))).toBe('appended');
+    expect(asked.at(-1)).toMatchObject({ update: entries, updates: [{ u: { $set: { v: 1 } } }] });
+  });
+
   it('leaves the append of a turn in doubt until somebody has looked', async () => {
     const { uri } = await freshMongoDatabase();
     const store = await openMongo(uri);

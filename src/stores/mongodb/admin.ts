@@ -2,7 +2,7 @@ import type { RecordKind, RecordStats, StoreAdmin, StoreStats } from '../../stor
 import type { Call, Values } from './call.ts';
 import { type Access, asStartFailure, Deployment } from './deployment.ts';
 import { entries } from './documents.ts';
-import { inspect, look, migrate, schemaVersion, stateOf } from './schema.ts';
+import { inspect, look, migrate, missingIndexes, schemaVersion, stateOf } from './schema.ts';
 
 /** Counting and building indexes read everything: nobody waits for them but the operator. */
 const longTimeoutMs = 30 * 60_000;
@@ -18,10 +18,10 @@ export async function openMongoAdmin(access: Access): Promise<StoreAdmin> {
     }
   };
   return {
-    schema: () => guarded(async (call) => stateOf(await inspect(call)), access.timeoutMs),
+    schema: () => guarded(async (call) => stateOf(await inspect(call), await missingIndexes(call)), access.timeoutMs),
     async migrate() {
       await guarded(migrate, longTimeoutMs);
-      return stateOf(schemaVersion);
+      return stateOf(schemaVersion, []);
     },
     stats: () => guarded(statsOf, longTimeoutMs),
     close: () => deployment.close(),

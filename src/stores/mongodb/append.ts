@@ -1,4 +1,3 @@
-import { ObjectId } from 'mongodb';
 import type { AppendItemsResult, EntryPlace, NewItems, NewTurn, StorableItem } from '../../store.ts';
 import { StoreUnavailable } from '../../store.ts';
 import { type EncodedItems, encodeItems } from '../entry-items.ts';
@@ -14,10 +13,12 @@ import {
   documentVersion,
   type EntryDocument,
   entries,
+  freshToken,
   isPlain,
   liveRoot,
   nextSequence,
   optional,
+  placeId,
   rootOf,
   rootPosition,
   text,
@@ -58,6 +59,7 @@ async function insertEntry(
   const document = documentOf(tenant, draft, spot, written);
   const outcome = await call.insert(entries, document, at(tenant, { threadId: thread.id, position }));
   if (outcome === 'taken') await removeChunks(call, document);
+  else await written.secure(call, position);
   return { outcome, document };
 }
 
@@ -69,7 +71,8 @@ function documentOf(
 ): EntryDocument {
   const { encoded } = draft;
   return {
-    _id: new ObjectId(),
+    _id: placeId(tenant, { threadId: thread.id, position }),
+    maker: freshToken(),
     v: documentVersion,
     tenant: text(tenant),
     thread: text(thread.id),
@@ -178,8 +181,8 @@ async function isTaken(work: Work, tenant: string, place: EntryPlace): Promise<b
 }
 
 async function takeBack(work: Work, document: EntryDocument): Promise<void> {
-  const { tenant, thread: threadId, position, _id } = document;
-  await work.call.remove(entries, { ...at(tenant, { threadId, position }), _id });
+  const { tenant, thread: threadId, position, maker } = document;
+  await work.call.remove(entries, { ...at(tenant, { threadId, position }), maker });
   await removeChunks(work.call, document);
 }
 

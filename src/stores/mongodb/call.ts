@@ -81,15 +81,15 @@ export class Call {
   }
 
   /**
-   * Inserts a document whose `_id` is its own. `taken`: a unique index has another one in its place. Where an answer was
-   * lost, it is found out by the `_id` at `place` whether the document is there.
+   * Inserts a document whose `maker` is its own. `taken`: a unique index has another one in its place. Where an answer
+   * was lost, it is found out by the `maker` at `place` whether the document is there.
    */
   async insert(collection: string, document: Values, place: Values): Promise<'inserted' | 'taken'> {
     const { answer, mayBeDone } = await this.#write(() => ({ insert: collection, documents: [document] }));
     if (!isDuplicate(answer)) return 'inserted';
     if (!mayBeDone) return 'taken';
-    const found = await this.findLatest(collection, place, { _id: 1 });
-    if (String(found?.['_id']) !== String(document['_id'])) return 'taken';
+    const found = await this.findLatest(collection, place, { maker: 1 });
+    if (found === undefined || found['maker'] !== document['maker']) return 'taken';
     await this.confirm(collection, place, { v: document['v'] });
     return 'inserted';
   }
@@ -119,6 +119,11 @@ export class Call {
     if (isDuplicate(answer)) return { isMatched: false, isUnsure: true };
     const isMatched = Number(answer['n']) > 0;
     return { isMatched, isUnsure: mayBeDone && !isMatched };
+  }
+
+  /** Changes every document that matches. */
+  async updateAll(collection: string, filter: Values, change: Change): Promise<void> {
+    await this.#write(() => ({ update: collection, updates: [{ q: filter, u: change, multi: true }] }));
   }
 
   async remove(collection: string, filter: Values): Promise<number> {

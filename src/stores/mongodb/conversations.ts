@@ -58,7 +58,7 @@ export async function createConversation(work: Work, tenant: string, given: NewR
   if (first === undefined) return undefined;
   await insertFirstItems(work, tenant, id, first);
   // A deletion writes another token: a copy of this that arrives after it brings nothing back to life.
-  const unborn = { ...place, _id: root._id, by, swept: { $exists: false } };
+  const unborn = { ...place, maker: root.maker, by, swept: { $exists: false } };
   const { isMatched, isUnsure } = await work.call.update(entries, unborn, { $unset: { deletedAt: '' } });
   if (isMatched) return undefined;
   const found = isUnsure ? await work.call.findLatest(entries, place, { by: 1 }) : undefined;

@@ -90,7 +90,8 @@ async function edit(
 async function replace(work: Work, before: EntryDocument, { row, unset }: Edited): Promise<boolean> {
   const { call } = work;
   const texts: Texts = { items: row.itemsJson, response: row.responseJson };
-  const { stored } = await TextWriter.write(call, before.tenant, before.thread, texts);
+  const writer = await TextWriter.write(call, before.tenant, before.thread, texts);
+  const { stored } = writer;
   const index = indexOf(row);
   const set = {
     ...stored,
@@ -103,6 +104,7 @@ async function replace(work: Work, before: EntryDocument, { row, unset }: Edited
   const gone = ['items', 'response', 'chunks', 'hasItems'].filter((name) => !(name in set) && name in before);
   const $unset = { ...unset, ...Object.fromEntries(gone.map((name) => [name, ''])) };
   const isDone = await changeEntry(work, before, set, $unset);
+  if (isDone) await writer.secure(call, before.position);
   const { tenant, thread } = before;
   await removeChunks(call, { tenant, thread, ...optional('chunks', isDone ? before.chunks : stored.chunks) });
   return isDone;
@@ -145,7 +147,7 @@ export async function sweepTree(work: Work, tenant: string, tree: string): Promi
 }
 
 /** Which of these owners of chunks an entry of the thread names. */
-export async function namedOwners(
+async function namedOwners(
   work: Pick<Work, 'call'>,
   tenant: string,
   thread: string,
@@ -161,12 +163,25 @@ export async function namedOwners(
   return named;
 }
 
-/** Removes the chunks of one owner, where no entry came to name them. */
+/**
+ * Removes the chunks of these owners that no entry names. One that comes to name them meanwhile finds them doomed, and
+ * saves them or writes them again (`TextWriter.secure`): whoever asks after its doom either sees the entry, or was before
+ * it.
+ */
 export async function removeOrphans(
   work: Pick<Work, 'call'>,
   tenant: string,
   thread: string,
-  owner: string,
+  owners: readonly string[],
 ): Promise<void> {
-  await work.call.remove(chunks, { ...inThread(tenant, thread), owner: text(owner) });
+  const { call } = work;
+  const named = await namedOwners(work, tenant, thread, owners);
+  const orphaned = owners.filter((owner) => !named.has(owner)).map(text);
+  if (orphaned.length === 0) return;
+  const ownedBy = (some: readonly string[]): Values => ({ ...inThread(tenant, thread), owner: { $in: some } });
+  await call.updateAll(chunks, ownedBy(orphaned), { $set: { doomed: true } });
+  const saved = await namedOwners(work, tenant, thread, orphaned);
+  if (saved.size > 0) await call.updateAll(chunks, ownedBy([...saved]), { $unset: { doomed: '' } });
+  const rest = orphaned.filter((owner) => !saved.has(owner));
+  await call.remove(chunks, { ...ownedBy(rest), doomed: true });
 }

@@ -13,7 +13,10 @@ export const meta = 'openresponses_meta';
  * part of its first entry.
  */
 export type EntryDocument = {
-  readonly _id: ObjectId;
+  /** Its place. The index of `_id` is the one that every collection has, however it came to be. */
+  readonly _id: string;
+  /** Who inserted it, which never changes: known again where an answer was lost. */
+  readonly maker: string;
   /** The version of the schema that it was written with. */
   readonly v: number;
   readonly tenant: string;
@@ -76,13 +79,17 @@ export type ChunksOf = {
 };
 
 export type ChunkDocument = {
-  readonly _id: ObjectId;
+  /** Its owner and part, for the same reason as that of an entry. */
+  readonly _id: string;
+  readonly v: number;
   readonly tenant: string;
   readonly thread: string;
   readonly owner: string;
   readonly part: number;
   readonly text: string;
   readonly createdAt: number;
+  /** The clean-up is about to remove it, unless an entry names it. */
+  readonly doomed?: true;
 };
 
 export const documentVersion = 1;
@@ -105,6 +112,20 @@ export function inThread(tenant: string, thread: string): Values {
 
 export function at(tenant: string, { threadId, position }: EntryPlace): Values {
   return { tenant: text(tenant), thread: text(threadId), position: whole(position) };
+}
+
+/** The `_id` of the entry at a place: the tenant and the thread are in it, so that each shard sees all that are equal. */
+export function placeId(tenant: string, { threadId, position }: EntryPlace): string {
+  return idOf(text(tenant), text(threadId), whole(position));
+}
+
+export function chunkId(tenant: string, thread: string, owner: string, part: number): string {
+  return idOf(text(tenant), text(thread), text(owner), whole(part));
+}
+
+/** No two lists of values come out the same. Half characters become what they become in the other fields. */
+function idOf(...values: readonly (string | number)[]): string {
+  return JSON.stringify(values.map((value) => (typeof value === 'string' ? value.toWellFormed() : value)));
 }
 
 /** The root of a conversation that is there. */
@@ -157,7 +178,8 @@ export function isPlain(thread: ThreadRow): boolean {
 /** A conversation's root, as it is before anything happens to it. */
 export function conversationRoot(tenant: string, thread: ThreadRow): EntryDocument {
   return {
-    _id: new ObjectId(),
+    _id: placeId(tenant, { threadId: thread.id, position: rootPosition }),
+    maker: freshToken(),
     v: documentVersion,
     tenant: text(tenant),
     thread: text(thread.id),

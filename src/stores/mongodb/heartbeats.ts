@@ -25,6 +25,8 @@ export class Heartbeats {
       const isDoubtful = performance.now() - (this.#lostAtMs.get(address) ?? Number.NEGATIVE_INFINITY) < sameMomentMs;
       const usualMs = connectTimeoutMS + (awaited ? heartbeatFrequencyMS : 0);
       clearTimeout(this.#timers.get(address));
+      // To the driver 0 is no limit at all.
+      if (connectTimeoutMS === 0 && !isDoubtful) return;
       this.#timers.set(address, setTimeout(onStuck, (isDoubtful ? 0 : usualMs) + graceMs).unref());
     });
     const over = (address: string): void => {

@@ -2,13 +2,15 @@ import { StoreUnavailable } from '../../store.ts';
 import { type SchemaState, UnusableDatabase } from '../../store-admin.ts';
 import { reach } from '../fault-points.ts';
 import type { Call, Values } from './call.ts';
-import { chunks, entries, meta } from './documents.ts';
+import { chunks, documentVersion, entries, meta } from './documents.ts';
 
 /** Grows with every change of the documents or the indexes; what was released is never changed, only added to. */
 export const schemaVersion = 1;
 
 const product = 'open-responses';
 const schemaId = 'schema';
+/** Of each collection without a mark. */
+const maxSampled = 100;
 
 type Index = { readonly name: string; readonly key: Values; readonly unique?: true; readonly sparse?: true };
 
@@ -18,7 +20,7 @@ type Index = { readonly name: string; readonly key: Values; readonly unique?: tr
  */
 export const indexes: { readonly [collection: string]: readonly Index[] } = {
   [entries]: [
-    // Decides who wins. Reads places and heads.
+    // Reads places and heads. Unique like `_id`, which decides who wins.
     { name: 'place', key: { tenant: 1, thread: 1, position: 1 }, unique: true },
     // Finds a response; asks every shard.
     { name: 'response', key: { tenant: 1, responseId: 1 } },
@@ -68,16 +70,44 @@ export async function look(call: Call): Promise<Inspection> {
   // Our mark is the first thing that a migration writes: whoever sees our collections finds it afterwards.
   const mark = await call.findOne(meta, { _id: schemaId });
   const version = mark === undefined ? 0 : Number(mark['version']);
-  const taken = names.filter((name) => name === entries || name === chunks || name === meta);
-  const isStrange =
-    mark === undefined ? taken.length > 0 : mark['product'] !== product || !Number.isSafeInteger(version);
-  if (isStrange) {
+  const isOurs = mark === undefined || (mark['product'] === product && Number.isSafeInteger(version));
+  const own = names.filter((name) => name === entries || name === chunks || name === meta);
+  const taken = !isOurs ? own : mark === undefined ? await strangersAmong(call, own) : [];
+  if (taken.length > 0) {
     const what = taken.map((name) => `the collection ${name}, which bears our name without our mark`);
-    const conflict = `The database holds ${taken.join(', ')}, not made by this program; name another database`;
+    const conflict = `The database holds ${taken.join(', ')}, not made by this program: name another database, or rename what is there`;
     return { version: 0, foreign: [...foreign, ...what], conflict };
   }
   const newer = `The database was written by a newer release: its schema has version ${version}, this release knows ${schemaVersion}`;
   return { version, foreign, conflict: version > schemaVersion ? newer : undefined };
+}
+
+/**
+ * Which of these collections of our names hold what we did not write, as far as some documents tell. Ours can be without
+ * the mark: running servers make them again when somebody drops the database.
+ */
+async function strangersAmong(call: Call, names: readonly string[]): Promise<readonly string[]> {
+  const projection = { v: 1, tenant: 1, thread: 1, position: 1, kind: 1, owner: 1, part: 1 };
+  const strangers: string[] = [];
+  for (const name of names) {
+    // The mark may have come this very moment, by another server that looks after the same database.
+    const filter = { _id: { $ne: schemaId } };
+    const found = await call.find(name, { filter, limit: maxSampled, projection });
+    if (!found.every((each) => isOwn(name, each))) strangers.push(name);
+  }
+  return strangers;
+}
+
+function isOwn(collection: string, { v, tenant, thread, position, kind, owner, part }: Values): boolean {
+  const isCommon = v === documentVersion && typeof tenant === 'string' && typeof thread === 'string';
+  switch (collection) {
+    case entries:
+      return isCommon && Number.isSafeInteger(position) && typeof kind === 'string';
+    case chunks:
+      return isCommon && typeof owner === 'string' && Number.isSafeInteger(part);
+    default:
+      return false;
+  }
 }
 
 /**
@@ -99,26 +129,75 @@ async function collectionNames(call: Call): Promise<readonly string[]> {
   return names;
 }
 
-export function stateOf(version: number): SchemaState {
-  const pending: string[] = [];
-  if (version < 1) {
-    const names = Object.entries(indexes).map(([name, list]) => `the collection ${name} with ${list.length} indexes`);
-    pending.push(`migration 1: ${names.join(', ')}`);
+/** Indexes of this release that are not there, by collection. */
+export type Missing = readonly { readonly collection: string; readonly index: Index }[];
+
+/**
+ * What has to be made. Whatever the mark says: an index may have been dropped since, or not have come with a backup.
+ * @throws UnusableDatabase where another index is in the way of ours.
+ */
+export async function missingIndexes(call: Call): Promise<Missing> {
+  const names = await collectionNames(call);
+  const missing: { readonly collection: string; readonly index: Index }[] = [];
+  for (const [collection, list] of Object.entries(indexes)) {
+    const there = names.includes(collection) ? await indexesOf(call, collection) : [];
+    for (const index of list) {
+      if (there.some((each) => isSame(each, index))) continue;
+      const other = there.find((each) => each.name === index.name || keyOf(each) === keyOf(index));
+      if (other !== undefined) {
+        throw new UnusableDatabase(
+          `The index ${other.name} of ${collection} is not the one that this release makes: drop it, and run \`open-responses migrate\``,
+        );
+      }
+      missing.push({ collection, index });
+    }
   }
-  return { version, needed: schemaVersion, pending };
+  return missing;
+}
+
+async function indexesOf(call: Call, collection: string): Promise<readonly (Index & Values)[]> {
+  const answer = await call.command(() => ({ listIndexes: collection, cursor: { batchSize: 1_000 } }));
+  const { firstBatch = [] } = answer['cursor'] as { readonly firstBatch?: readonly (Index & Values)[] };
+  return firstBatch;
+}
+
+/** Under whatever name, so that an operator may have made it. One that leaves documents out is another one. */
+function isSame(one: Index & Values, other: Index): boolean {
+  const isPlain = one['partialFilterExpression'] === undefined && one['collation'] === undefined;
+  const [isUnique, isSparse] = [one.unique === true, one.sparse === true];
+  return (
+    isPlain &&
+    keyOf(one) === keyOf(other) &&
+    isUnique === (other.unique ?? false) &&
+    isSparse === (other.sparse ?? false)
+  );
+}
+
+/** The order of the fields counts. */
+function keyOf({ key }: Index): string {
+  return JSON.stringify(Object.entries(key).map(([name, order]) => [name, Number(order)]));
+}
+
+export function stateOf(version: number, missing: Missing): SchemaState {
+  const pending =
+    version < 1
+      ? Object.entries(indexes).map(([name, list]) => `the collection ${name} with ${list.length} indexes`)
+      : missing.map(({ collection, index }) => `the index ${index.name} of ${collection}, which is missing`);
+  if (version >= 1) return { version, needed: schemaVersion, pending };
+  return { version, needed: schemaVersion, pending: [`migration 1: ${pending.join(', ')}`] };
 }
 
 /** Every step may be done by several servers at once, and again after one was killed in between. */
 export async function migrate(call: Call): Promise<void> {
-  if ((await inspect(call)) === schemaVersion) return;
-  const mark = { $set: { product }, $max: { version: 0 } };
-  await upsert(call, mark);
+  const version = await inspect(call);
+  if (version < schemaVersion) await upsert(call, { $set: { product }, $max: { version: 0 } });
   reach('during_migration');
-  for (const [collection, list] of Object.entries(indexes)) {
-    await call.writing(() => ({ createIndexes: collection, indexes: list }));
+  const missing = await missingIndexes(call);
+  for (const [collection, list] of Map.groupBy(missing, (each) => each.collection)) {
+    await call.writing(() => ({ createIndexes: collection, indexes: list.map(({ index }) => index) }));
     reach('during_migration');
   }
-  await upsert(call, { $set: { product }, $max: { version: schemaVersion } });
+  if (version < schemaVersion) await upsert(call, { $set: { product }, $max: { version: schemaVersion } });
 }
 
 /** Of several that insert at once one may be told of a duplicate: then there is something to update. */
@@ -130,10 +209,12 @@ async function upsert(call: Call, change: Values): Promise<void> {
   throw new StoreUnavailable('The schema can not be marked');
 }
 
-/** @throws StoreUnavailable where the mark is gone, as after somebody dropped the database. */
-export async function touch(call: Call): Promise<void> {
+/**
+ * Makes sure that the database can be written to. False where it lacks our mark, as after somebody dropped it: everything
+ * is to be made again.
+ */
+export async function touch(call: Call): Promise<boolean> {
   // It changes nothing, and is confirmed like a change: by a primary that can write, and a majority.
-  const { isMatched } = await call.update(meta, { _id: schemaId }, { $set: { product } });
-  if (!isMatched)
-    throw new StoreUnavailable('The MongoDB database was emptied while it was in use; restart the server');
+  const whole = { _id: schemaId, version: { $gte: schemaVersion } };
+  return (await call.update(meta, whole, { $set: { product } })).isMatched;
 }

@@ -1,4 +1,4 @@
-import type { Store } from '../../store.ts';
+import { type Store, StoreUnavailable } from '../../store.ts';
 import { UnusableDatabase } from '../../store-admin.ts';
 import type { ReadRows } from '../rows.ts';
 import { runSteps, type Steps } from '../steps.ts';
@@ -21,7 +21,7 @@ import { AppendsInDoubt } from './in-doubt.ts';
 import { KeyedQueue } from './keyed-queue.ts';
 import { RootFacts } from './root-facts.ts';
 import { MongoReadRows } from './rows.ts';
-import { inspect, migrate, schemaVersion, touch } from './schema.ts';
+import { inspect, migrate, missingIndexes, schemaVersion, touch } from './schema.ts';
 import { Sweeper } from './sweep.ts';
 import type { Work } from './work.ts';
 
@@ -41,26 +41,54 @@ const maxPingMs = 2_000;
  * reached now.
  */
 export async function createMongoStore(options: MongoStoreOptions): Promise<Store> {
+  const { autoMigrate } = options;
   const deployment = await Deployment.open(options);
   try {
-    await prepare(deployment, options.autoMigrate);
-    await deployment.run(touch);
+    await prepare(deployment, autoMigrate);
+    await deployment.run((call) => keepUp(call, autoMigrate));
   } catch (thrown) {
     await deployment.close();
     throw asStartFailure(thrown);
   }
-  return storeOverRows(new MongoBackend(deployment, options.now));
+  return storeOverRows(new MongoBackend(deployment, options));
 }
 
 async function prepare(deployment: Deployment, autoMigrate: boolean): Promise<void> {
+  // Who can't be asked in time is no reason to wait as long as a migration may take.
   const version = await deployment.run(inspect);
-  if (version === schemaVersion) return;
-  if (!autoMigrate) {
+  const missing = await deployment.run(missingIndexes);
+  if (version === schemaVersion && missing.length === 0) return;
+  if (autoMigrate) {
+    await deployment.run(migrate, { timeoutMs: migrationTimeoutMs });
+    return;
+  }
+  if (version !== schemaVersion) {
     throw new UnusableDatabase(
       `The schema has version ${version} and this release needs ${schemaVersion}: run \`open-responses migrate\``,
     );
   }
-  await deployment.run(migrate, { timeoutMs: migrationTimeoutMs });
+  const names = missing.map(({ collection, index }) => `${index.name} of ${collection}`).join(', ');
+  const message = `The database lacks indexes (${names}): run \`open-responses migrate\``;
+  if (missing.some(({ index }) => index.unique === true)) throw new UnusableDatabase(message);
+  // Slow, and right.
+  process.emitWarning(message);
+}
+
+/**
+ * Looks whether the database is well, and makes the mark and the indexes again where it was dropped. Meanwhile nothing
+ * went wrong, as places are unique without them.
+ */
+async function keepUp(call: Call, autoMigrate: boolean): Promise<void> {
+  if (await touch(call)) return;
+  if (!autoMigrate) {
+    throw new StoreUnavailable('The MongoDB database was emptied while it was in use: run `open-responses migrate`');
+  }
+  try {
+    await migrate(call);
+  } catch (thrown) {
+    // No reason to end a server that runs: somebody may yet put it right.
+    throw thrown instanceof UnusableDatabase ? new StoreUnavailable(thrown.message) : thrown;
+  }
 }
 
 class MongoBackend implements Backend {
@@ -70,12 +98,14 @@ class MongoBackend implements Backend {
   readonly #facts = new RootFacts();
   readonly #inDoubt = new AppendsInDoubt();
   readonly #turns = new KeyedQueue();
+  readonly #keepUp: (call: Call) => Promise<void>;
   #ping: Promise<void> | undefined;
 
-  constructor(deployment: Deployment, now: () => number) {
+  constructor(deployment: Deployment, { autoMigrate, now }: MongoStoreOptions) {
     this.#deployment = deployment;
+    this.#keepUp = (call) => keepUp(call, autoMigrate);
     this.now = now;
-    this.#sweeper = new Sweeper({ deployment, workOf: (call) => this.#workOf(call) });
+    this.#sweeper = new Sweeper({ deployment, workOf: (call) => this.#workOf(call), keepUp: this.#keepUp });
     this.#sweeper.start();
   }
 
@@ -96,7 +126,7 @@ class MongoBackend implements Backend {
   /** Whoever asks while one is under way is told what that one finds. */
   ping(): Promise<void> {
     const timeoutMs = Math.min(maxPingMs, this.#deployment.timeoutMs);
-    this.#ping ??= this.#deployment.run(touch, { timeoutMs }).finally(() => {
+    this.#ping ??= this.#deployment.run(this.#keepUp, { timeoutMs }).finally(() => {
       this.#ping = undefined;
     });
     return this.#ping;

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Call, Values } from './call.ts';
 import { removeRest } from './conversations.ts';
-import { namedOwners, removeOrphans } from './deletion.ts';
+import { removeOrphans } from './deletion.ts';
 import type { Deployment } from './deployment.ts';
 import { asDocument, at, type ChunkDocument, chunks, type EntryDocument, entries, rootPosition } from './documents.ts';
 import type { Work } from './work.ts';
@@ -25,7 +25,12 @@ const maxFailuresPerRound = 20;
 /** Between two steps, so that a long clean-up is no load. */
 const pauseMs = 100;
 
-export type Sweep = { readonly deployment: Deployment; workOf(call: Call): Work };
+export type Sweep = {
+  readonly deployment: Deployment;
+  workOf(call: Call): Work;
+  /** What is done before a clean-up, where nobody else asks for it. */
+  keepUp(call: Call): Promise<void>;
+};
 
 /**
  * Removes what crashes left behind: the rest of deleted conversations, chunks that no entry names. Any server may do it
@@ -60,11 +65,22 @@ export class Sweeper {
     const jittered = afterMs * (0.8 + 0.4 * Math.random());
     this.#timer = setTimeout(() => {
       // A database that can't be asked now is asked in an hour.
-      void this.round(Date.now())
+      void this.next()
         .catch(() => undefined)
         .finally(() => this.#schedule(hourMs));
     }, jittered);
     this.#timer.unref();
+  }
+
+  /**
+   * A round at the time that it is by the clock of this server or of the database, whichever is behind: one that is ahead
+   * takes what is new for old.
+   */
+  async next(): Promise<void> {
+    const { deployment, keepUp } = this.#sweep;
+    await deployment.run(keepUp);
+    const localTime = await deployment.run(databaseTimeOf).catch(() => undefined);
+    await this.round(Math.min(Date.now(), localTime ?? Number.POSITIVE_INFINITY));
   }
 
   async round(nowMs: number): Promise<void> {
@@ -152,11 +168,14 @@ export class Sweeper {
     if (first === undefined) return;
     const { tenant, thread } = first;
     const owners = [...new Set(list.map(({ owner }) => owner))];
-    await this.#sweep.deployment.run(async (call) => {
-      const named = await namedOwners({ call }, tenant, thread, owners);
-      for (const owner of owners) if (!named.has(owner)) await removeOrphans({ call }, tenant, thread, owner);
-    });
+    await this.#sweep.deployment.run((call) => removeOrphans({ call }, tenant, thread, owners));
   }
+}
+
+/** Undefined where the server does not tell. */
+async function databaseTimeOf(call: Call): Promise<number | undefined> {
+  const { localTime } = await call.command(() => ({ isMaster: 1 }));
+  return localTime instanceof Date ? localTime.getTime() : undefined;
 }
 
 /** What could not be done in one round: a later one will come upon it again. */

@@ -1,16 +1,19 @@
-import { ObjectId } from 'mongodb';
 import type { Call } from './call.ts';
 import {
   asDocument,
   at,
+  type ChunkDocument,
   type ChunksOf,
+  chunkId,
   chunks,
+  documentVersion,
   type EntryDocument,
   entries,
   freshToken,
   inThread,
   optional,
   type Texts,
+  text,
 } from './documents.ts';
 
 /** Up to here texts lie in their entry's document; a document ends at 16 MB. */
@@ -28,11 +31,16 @@ export type StoredTexts = Pick<EntryDocument, 'items' | 'response' | 'chunks' | 
 /** Texts on their way into an entry of one thread. */
 export class TextWriter {
   readonly stored: StoredTexts;
-  readonly #writtenAt: number;
+  readonly #tenant: string;
+  readonly #thread: string;
+  readonly #texts: Texts;
+  readonly #writtenAt = Date.now();
 
-  private constructor(stored: StoredTexts, writtenAt: number) {
+  private constructor(tenant: string, thread: string, texts: Texts, stored: StoredTexts) {
+    this.#tenant = tenant;
+    this.#thread = thread;
+    this.#texts = texts;
     this.stored = stored;
-    this.#writtenAt = writtenAt;
   }
 
   static async write(call: Call, tenant: string, thread: string, texts: Texts): Promise<TextWriter> {
@@ -40,43 +48,80 @@ export class TextWriter {
     const responseBytes = Buffer.byteLength(response ?? '');
     const bytes = Buffer.byteLength(items ?? '') + responseBytes;
     const common = { bytes, responseBytes, ...optional('hasItems', items === undefined ? undefined : (true as const)) };
-    const writtenAt = Date.now();
     if (bytes <= maxInlineBytes) {
-      return new TextWriter({ ...common, ...optional('items', items), ...optional('response', response) }, writtenAt);
+      const inline = { ...common, ...optional('items', items), ...optional('response', response) };
+      return new TextWriter(tenant, thread, texts, inline);
     }
-    const named = await writeChunks(call, tenant, thread, texts);
-    return new TextWriter({ ...common, chunks: named }, writtenAt);
+    const parts = partsOf(texts);
+    const owner = freshToken();
+    const length = optional('itemsLength', items?.length);
+    const named: ChunksOf = { owner, parts: parts.length, ...length, hasResponse: response !== undefined };
+    const writer = new TextWriter(tenant, thread, texts, { ...common, chunks: named });
+    await writeChunks(call, tenant, thread, owner, parts);
+    return writer;
   }
 
   /** False where they were written so long ago that they must be written again. */
   get isFresh(): boolean {
     return this.stored.chunks === undefined || Date.now() - this.#writtenAt < maxAgeMs;
   }
+
+  /**
+   * To be called when the entry at `position` names the texts, and before anybody is told so. A clean-up whose clock is
+   * far ahead may have come first: it dooms chunks, asks whether an entry names them, and then removes what is still
+   * doomed. So what is not doomed by now stays, and all else is saved or written again.
+   */
+  async secure(call: Call, position: number): Promise<void> {
+    const { chunks: named } = this.stored;
+    if (named === undefined) return;
+    const [tenant, thread] = [this.#tenant, this.#thread];
+    const ours = { ...inThread(tenant, thread), owner: named.owner };
+    const isDoomed = { doomed: { $exists: true } };
+    const safe = await call.find(chunks, {
+      filter: { ...ours, doomed: { $exists: false } },
+      limit: named.parts,
+      projection: { _id: 1 },
+      isLatest: true,
+    });
+    if (safe.length === named.parts) return;
+    await call.updateAll(chunks, { ...ours, ...isDoomed }, { $unset: { doomed: '' } });
+    await writeChunks(call, tenant, thread, named.owner, partsOf(this.#texts));
+    const place = at(tenant, { threadId: thread, position });
+    const namer = await call.findLatest(entries, { ...place, 'chunks.owner': named.owner }, { _id: 1 });
+    // Deleted meanwhile: whoever did that may have removed the chunks before they came back.
+    if (namer === undefined) await removeChunks(call, { tenant, thread, chunks: named });
+  }
 }
 
-async function writeChunks(call: Call, tenant: string, thread: string, texts: Texts): Promise<ChunksOf> {
-  const { items, response } = texts;
-  const owner = freshToken();
+function partsOf({ items, response }: Texts): readonly string[] {
   const whole = `${items ?? ''}${response ?? ''}`;
-  const createdAt = Date.now();
-  let batch: object[] = [];
-  let part = 0;
-  for (let from = 0; from < whole.length; part += 1) {
+  const parts: string[] = [];
+  for (let from = 0; from < whole.length; ) {
     const to = cutAt(whole, from + partChars);
-    batch.push({
-      _id: new ObjectId(),
-      ...inThread(tenant, thread),
-      owner,
-      part,
-      text: whole.slice(from, to),
-      createdAt,
-    });
+    parts.push(whole.slice(from, to));
     from = to;
-    if (batch.length < partsAtOnce && from < whole.length) continue;
-    await call.insertAll(chunks, batch as never);
-    batch = [];
   }
-  return { owner, parts: part, ...optional('itemsLength', items?.length), hasResponse: response !== undefined };
+  return parts;
+}
+
+/** Those that are there already stay as they are. */
+async function writeChunks(
+  call: Call,
+  tenant: string,
+  thread: string,
+  owner: string,
+  parts: readonly string[],
+): Promise<void> {
+  const createdAt = Date.now();
+  for (let from = 0; from < parts.length; from += partsAtOnce) {
+    const some = parts.slice(from, from + partsAtOnce).map((each, index): ChunkDocument => {
+      const part = from + index;
+      const _id = chunkId(tenant, thread, owner, part);
+      const where = { tenant: text(tenant), thread: text(thread), owner, part };
+      return { _id, v: documentVersion, ...where, text: each, createdAt };
+    });
+    await call.insertAll(chunks, some);
+  }
 }
 
 /** Never between the halves of a character. */
@@ -117,8 +162,8 @@ export async function readTexts(
     current = asDocument(again);
     await call.pause(attempt);
   }
-  // An entry whose chunks are missing for good: it was being deleted when its server died.
-  return { document: current, texts: { items: undefined, response: undefined } };
+  // An entry goes before its chunks, so this is damage, which nobody may take for an empty entry.
+  throw new Error('A stored entry names texts that are not in the database');
 }
 
 async function readChunks(call: Call, document: EntryDocument, named: ChunksOf): Promise<Texts | undefined> {
