@@ -66,7 +66,9 @@ async function migrate(admin: StoreAdmin): Promise<CommandResult> {
   const before = await admin.schema();
   if (before.pending.length === 0) return { output: `${upToDate(before)}\n`, exitCode: 0 };
   const { version } = await admin.migrate();
-  return { output: `The schema was migrated from version ${before.version} to version ${version}.\n`, exitCode: 0 };
+  const done =
+    before.version === version ? 'completed' : `migrated from version ${before.version} to version ${version}`;
+  return { output: `The schema was ${done}.\n`, exitCode: 0 };
 }
 
 function upToDate({ version }: SchemaState): string {

@@ -247,8 +247,11 @@ class Connection {
     this.#sockets = [client, server];
     const closed = this.#sockets.map((socket) => {
       socket.setNoDelay(true);
-      socket.on('error', () => {});
       const { promise, resolve } = Promise.withResolvers<void>();
+      // A reset that fails is told as an error, and by no close.
+      socket.on('error', () => {
+        if (socket.destroyed) resolve();
+      });
       socket.once('close', (hadError) => {
         resolve();
         if (hadError) this.#lost();
@@ -268,7 +271,11 @@ class Connection {
   cut(): void {
     this.#isEnding = true;
     for (const flow of Object.values(this.flows)) flow.stop();
-    for (const socket of this.#sockets) socket.resetAndDestroy();
+    for (const socket of this.#sockets) {
+      // A connection whose end is being told can't be reset any more: Node would neither close it nor say so.
+      if (socket.writableEnded || socket.connecting) socket.destroy();
+      else socket.resetAndDestroy();
+    }
   }
 
   /** Passes the last bytes on, and cuts once the system has taken them. */
