@@ -155,14 +155,17 @@ describe('serving', () => {
     writeFileSync(join(folder, 'key'), 'sk-of-the-file');
     const settings = 'open-responses.providers.x.headers=X-Secret=of-the-properties\n';
     writeFileSync(join(folder, 'open-responses.properties'), settings);
-    const flags = ['--providers.x.base-url=http://127.0.0.1:9/v1', '--providers.x.api-key-file=key'];
+    const flags = [
+      ...['--providers.x.base-url=http://127.0.0.1:9/v1', '--providers.x.api-key-file=key'],
+      ...['--providers.y.base-url=http://127.0.0.1:9/v1', '--providers.y.api-key=sk-of-the-flag'],
+    ];
     const { command } = await serveIn(folder, flags);
     const told = workersOf(command).flatMap((pid) =>
       ['cmdline', 'environ'].map((file) => `/proc/${pid}/${file}`).filter((path) => existsSync(path)),
     );
     const texts = told.map((path) => readFileSync(path, 'utf8'));
-    expect(texts.filter((text) => text.includes('--workers=2'))).toHaveLength(told.length / 2);
-    expect(texts.filter((text) => /of-the-file|of-the-properties/.test(text))).toEqual([]);
+    expect(texts.filter((text) => /\bmain\.ts\0worker\b/.test(text))).toHaveLength(told.length / 2);
+    expect(texts.filter((text) => /of-the-(?:file|properties|flag)/.test(text))).toEqual([]);
   });
 });
 
