@@ -21,6 +21,7 @@ import { healthz, openApi, readyz } from './health.ts';
 import { listModels, retrieveModel } from './models.ts';
 import { parseQuery } from './query.ts';
 import * as responses from './responses.ts';
+import { expectReading } from './slow-clients.ts';
 import { unknownRoute } from './unknown-route.ts';
 
 /** Every route there is. The OpenAPI document is checked against this list by a test. */
@@ -138,14 +139,6 @@ export function createApp(options: AppOptions, context: Omit<HttpContext, 'calle
 
 /** An answer of so many characters is out of our hands at once, whether or not the client reads it. */
 const restsWithSystem = 64 * 1024;
-
-/** Ends the connection of a client that takes nothing of its answer for so long. Each part that it takes counts. */
-function expectReading(raw: ServerResponse, timeoutMs: number): void {
-  const { socket } = raw;
-  socket?.setTimeout(timeoutMs);
-  // First, as Node itself then sets the time that a connection may be idle.
-  raw.prependOnceListener('finish', () => socket?.setTimeout(0));
-}
 
 /** What every request gets, whatever becomes of it: an id, and a line in the log when it is over. */
 function begin(request: FastifyRequest, reply: FastifyReply): void {

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { expectReading } from './slow-clients.ts';
 
 export type SseOptions = {
   /** A comment goes out when nothing else did for so long. */
@@ -61,9 +62,7 @@ export class SseStream {
     this.#raw.end(this.#buffer);
     this.#buffer = '';
     if (this.#raw.writableFinished) return;
-    this.#expectReading(true);
-    // First, as Node itself then sets the time that a connection may be idle.
-    this.#raw.prependOnceListener('finish', () => this.#expectReading(false));
+    expectReading(this.#raw, this.#options.writeTimeoutMs);
   }
 
   #flush(): void {

@@ -154,7 +154,8 @@ export function* readPage(
   let room = maxPageChars - charsOf(items);
   // A turn has an input and an output: most often half as many entries do, and then one question was enough.
   let share = 2;
-  while (items.length <= limit && room > 0 && !walk.isAtEnd) {
+  // An empty page would leave its reader without an item to go on from.
+  while (items.length <= limit && (room > 0 || items.length === 0) && !walk.isAtEnd) {
     const parts = yield* walk.next(Math.ceil((limit + 1 - items.length) / share));
     share = 1;
     const more = yield* references.items(parts);

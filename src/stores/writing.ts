@@ -1,12 +1,11 @@
 import type { AppendItemsResult, NewItems, NewTurn } from '../store.ts';
 import type { StoredItem } from './entry-items.ts';
 import { decodeItems, encodeItems, hasId, indexOf, isReference } from './entry-items.ts';
-import type { Lineage } from './lineage.ts';
-import { lineageOf } from './lineage.ts';
 import { asConversation } from './reading.ts';
 import { settleReferences } from './references.ts';
 import type { EntryRow, IndexedItem, ThreadHead, ThreadRow, WriteRows } from './rows.ts';
 import { got, type Steps } from './steps.ts';
+import { conversationRow, isSameTurn, newThread } from './threads.ts';
 
 /** A change, as plain data, so that it can be sent to another thread. `nowMs` is the time at which it was asked for. */
 export type WriteOperation = { readonly tenant: string } & (
@@ -85,16 +84,7 @@ type Of<Kind extends WriteOperation['kind']> = OfKind<WriteOperation, Kind>;
 
 function* createConversation(rows: WriteRows, operation: Of<'create_conversation'>): Steps<undefined> {
   const { tenant, id, metadataJson, createdAt } = operation;
-  const lineage = { tree: id, ancestors: [], continues: undefined };
-  const thread: ThreadRow = {
-    ...lineage,
-    id,
-    kind: 'conversation',
-    conversationId: undefined,
-    metadataJson,
-    user: undefined,
-    createdAt,
-  };
+  const thread = conversationRow(id, metadataJson, createdAt);
   const first = operation.entry === undefined || operation.entry.items.length === 0 ? undefined : operation.entry;
   const added = first === undefined ? undefined : yield* itemsEntry(rows, tenant, thread, 0, first);
   if (!(yield* got(rows.append(tenant, thread, added?.entry, added?.index ?? [])))) {
@@ -211,9 +201,7 @@ function* releaseLease(rows: WriteRows, tenant: string, id: string, holder: stri
 function* appendTurn(rows: WriteRows, tenant: string, turn: NewTurn): Steps<'appended' | 'lost'> {
   const earlier = yield* got(rows.entryOfResponse(tenant, turn.responseId));
   if (earlier !== undefined) {
-    // The same turn again, after an answer that never arrived. Anything else comes too late: the first end wins.
-    const isSame = earlier.status === turn.status && earlier.responseJson === turn.responseJson.toWellFormed();
-    return isSame ? 'appended' : 'lost';
+    return isSameTurn(earlier, turn) ? 'appended' : 'lost';
   }
   switch (turn.kind) {
     case 'conversation':
@@ -257,25 +245,9 @@ function* appendBehind(rows: WriteRows, tenant: string, { thread, head }: Thread
 
 /** False where the thread of this response exists already: the response was stored, and deleted since. */
 function* startThread(rows: WriteRows, tenant: string, turn: NewTurn, parent: ThreadRow | undefined): Steps<boolean> {
-  const id = threadOf(turn.responseId);
-  const root = turn.conversationId === undefined ? undefined : { threadId: turn.conversationId, position: -1 };
-  const lineage: Lineage = lineageOf(id, turn.base ?? (turn.kind === 'record' ? root : undefined), parent);
-  const thread: ThreadRow = {
-    ...lineage,
-    id,
-    kind: turn.kind === 'record' ? 'record' : 'chain',
-    conversationId: turn.kind === 'record' ? turn.conversationId : undefined,
-    metadataJson: undefined,
-    user: turn.user,
-    createdAt: turn.createdAt,
-  };
+  const thread = newThread(turn, parent);
   const added = yield* turnEntry(rows, tenant, thread, 0, turn);
   return yield* got(rows.append(tenant, thread, added.entry, added.index));
-}
-
-/** The thread that a response begins where it begins one: the same name at every try. */
-export function threadOf(responseId: string): string {
-  return `thr_${responseId}`;
 }
 
 function* deleteResponse(rows: WriteRows, tenant: string, id: string): Steps<boolean> {

@@ -21,6 +21,33 @@ export type StoreHarness = {
   close(): Promise<void>;
 };
 
+/** A harness for a store that survives its end: `open` takes the clock of the tests, `drop` removes what is left. */
+export async function reopenableHarness(
+  open: (now: () => number) => Promise<Store>,
+  drop: () => Promise<unknown>,
+): Promise<StoreHarness> {
+  let nowMs = 1_000_000;
+  const now = (): number => nowMs;
+  let store = await open(now);
+  return {
+    get store() {
+      return store;
+    },
+    advance(ms) {
+      nowMs += ms;
+    },
+    async reopen() {
+      await store.close();
+      store = await open(now);
+      return store;
+    },
+    async close() {
+      await store.close();
+      await drop();
+    },
+  };
+}
+
 export type StoreCase = {
   /** Begins with the rule of docs/wire.md that it stands for, if any. */
   readonly title: string;

@@ -1,11 +1,10 @@
 import type { AppendItemsResult, EntryPlace, NewItems, NewTurn, StorableItem } from '../../store.ts';
 import { StoreUnavailable } from '../../store.ts';
 import { type EncodedItems, encodeItems } from '../entry-items.ts';
-import { lineageOf } from '../lineage.ts';
 import { settleReferences } from '../references.ts';
 import type { EntryRow, ThreadRow } from '../rows.ts';
 import { runSteps } from '../steps.ts';
-import { threadOf } from '../writing.ts';
+import { conversationRow, isSameTurn, newThread, threadOf } from '../threads.ts';
 import {
   asDocument,
   at,
@@ -20,12 +19,11 @@ import {
   optional,
   placeId,
   rootOf,
-  rootPosition,
   text,
   whole,
 } from './documents.ts';
 import { removeChunks, TextWriter } from './texts.ts';
-import { isAlive, maxAttempts, type Work } from './work.ts';
+import { isAlive, maxAttempts, unlock, type Work } from './work.ts';
 
 /** An entry before its place is known. */
 type Draft = Pick<
@@ -133,10 +131,10 @@ async function appendToConversation(work: Work, tenant: string, turn: NewTurn): 
   ]);
   if (known !== undefined) {
     // Whoever was told nothing the first time may not have come to freeing the lease.
-    return isSame(known, turn) && (await freeLease(work, tenant, id, turn.holder)) ? 'appended' : 'lost';
+    return isSameTurn(known, turn) && (await freeLease(work, tenant, id, turn.holder)) ? 'appended' : 'lost';
   }
   const inserted = await insertTurn(work, tenant, turn, draft, {
-    thread: conversationThread(id),
+    thread: conversationRow(id),
     position,
     isRoot: false,
   });
@@ -152,27 +150,9 @@ async function appendToConversation(work: Work, tenant: string, turn: NewTurn): 
   return 'lost';
 }
 
-/** A conversation is the root of its tree: what else is known of it does not matter to its entries. */
-function conversationThread(id: string): ThreadRow {
-  return {
-    id,
-    kind: 'conversation',
-    tree: id,
-    ancestors: [],
-    continues: undefined,
-    conversationId: undefined,
-    metadataJson: undefined,
-    user: undefined,
-    createdAt: 0,
-  };
-}
-
 /** Frees a conversation's lease where it is this holder's. True: the conversation is there. */
 async function freeLease(work: Work, tenant: string, id: string, holder: string | undefined): Promise<boolean> {
-  if (holder !== undefined) {
-    const held = { ...liveRoot(tenant, id), 'lease.holder': text(holder) };
-    if ((await work.call.update(entries, held, { $unset: { lease: '' } })).isMatched) return true;
-  }
+  if (holder !== undefined && (await unlock(work, tenant, id, holder))) return true;
   return isAlive(work, tenant, id);
 }
 
@@ -193,7 +173,7 @@ async function appendToChain(work: Work, tenant: string, turn: NewTurn): Promise
     draftOf(work, tenant, turn),
     base === undefined ? undefined : parentOf(work, tenant, base),
   ]);
-  if (known !== undefined) return isSame(known, turn) ? 'appended' : 'lost';
+  if (known !== undefined) return isSameTurn(known, turn) ? 'appended' : 'lost';
   if (base !== undefined && parent?.kind === 'chain' && !parent.isRootless) {
     const position = base.position + 1;
     const { outcome } = await insertTurn(work, tenant, turn, draft, { thread: parent, position, isRoot: false });
@@ -216,14 +196,14 @@ async function parentOf(work: Work, tenant: string, base: EntryPlace): Promise<P
   if (found !== undefined || base.position < 0) return found;
   const entry = await work.call.findOne(entries, { ...at(tenant, base), kind: { $ne: 'conversation' } }, { tree: 1 });
   if (entry === undefined) return undefined;
-  const thread = conversationThread(base.threadId);
+  const thread = conversationRow(base.threadId);
   return { ...thread, kind: 'chain', tree: String(entry['tree']), isRootless: true };
 }
 
 async function appendRecord(work: Work, tenant: string, turn: NewTurn): Promise<'appended' | 'lost'> {
   const { base, conversationId, responseId } = turn;
   const earlier = (await work.rows.entryOfResponse(tenant, responseId)) ?? (await settleDoubt(work, tenant, turn));
-  if (earlier !== undefined) return isSame(earlier, turn) ? 'appended' : 'lost';
+  if (earlier !== undefined) return isSameTurn(earlier, turn) ? 'appended' : 'lost';
   const owner = conversationId === undefined ? undefined : await work.rows.thread(tenant, conversationId);
   if (conversationId !== undefined && owner?.kind !== 'conversation') return 'lost';
   const isElsewhere = base !== undefined && base.threadId !== conversationId;
@@ -252,7 +232,7 @@ async function settleDoubt(work: Work, tenant: string, turn: NewTurn): Promise<E
     const { createdAt } = turn;
     const nothing = { isTurn: false, inputCount: 0, textBytes: 0, createdAt, response: undefined, encoded: undefined };
     const known = await work.rows.thread(tenant, place.threadId);
-    const thread = known ?? { ...conversationThread(place.threadId), kind: 'record' as const };
+    const thread = known ?? { ...conversationRow(place.threadId), kind: 'record' as const };
     await insertEntry(work, tenant, nothing, { thread, position: place.position, isRoot: false });
   }
   const found = await work.rows.entryOfResponse(tenant, turn.responseId);
@@ -268,25 +248,13 @@ async function startThread(
   draft: Draft,
   parent: Parent | undefined,
 ): Promise<'appended' | 'lost'> {
-  const id = threadOf(turn.responseId);
-  const isRecord = turn.kind === 'record';
-  const root =
-    turn.conversationId === undefined ? undefined : { threadId: turn.conversationId, position: rootPosition };
-  const thread: ThreadRow = {
-    ...lineageOf(id, turn.base ?? (isRecord ? root : undefined), parent),
-    id,
-    kind: isRecord ? 'record' : 'chain',
-    conversationId: isRecord ? turn.conversationId : undefined,
-    metadataJson: undefined,
-    user: turn.user,
-    createdAt: turn.createdAt,
-  };
+  const thread = newThread(turn, parent);
   const { outcome } = await insertTurn(work, tenant, turn, draft, { thread, position: 0, isRoot: true });
   if (outcome === 'inserted') {
     work.facts.learn(tenant, thread);
     return 'appended';
   }
-  return (await endAt(work, tenant, { threadId: id, position: 0 }, turn)) ?? 'lost';
+  return (await endAt(work, tenant, { threadId: thread.id, position: 0 }, turn)) ?? 'lost';
 }
 
 /** Undefined: another response, or none, has the place. */
@@ -298,14 +266,9 @@ async function endAt(
 ): Promise<'appended' | 'lost' | undefined> {
   const row = await work.rows.anyEntry(tenant, place);
   if (row === undefined || row.responseId !== turn.responseId) return undefined;
-  if (!isSame(row, turn)) return 'lost';
+  if (!isSameTurn(row, turn)) return 'lost';
   await work.call.confirm(entries, at(tenant, place), { v: documentVersion });
   return 'appended';
-}
-
-/** The same turn again, after an answer that never arrived. Anything else comes too late: the first end wins. */
-function isSame(row: EntryRow, turn: NewTurn): boolean {
-  return row.status === turn.status && row.responseJson === turn.responseJson.toWellFormed();
 }
 
 /** The append itself. It is noted as in doubt until it is known whether it was done, and stays so where time runs out. */
@@ -394,7 +357,7 @@ async function itemsDraft(work: Work, tenant: string, entry: NewItems): Promise<
 /** The first entry of a conversation whose root is written, and not yet alive. */
 export async function insertFirstItems(work: Work, tenant: string, id: string, entry: NewItems): Promise<void> {
   const draft = await itemsDraft(work, tenant, entry);
-  const spot = { thread: conversationThread(id), position: 0, isRoot: false };
+  const spot = { thread: conversationRow(id), position: 0, isRoot: false };
   const { outcome } = await insertEntry(work, tenant, draft, spot);
   if (outcome === 'taken') throw new Error('A new conversation has an entry already');
 }

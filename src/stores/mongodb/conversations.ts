@@ -1,5 +1,5 @@
 import type { NewItems } from '../../store.ts';
-import type { ThreadRow } from '../rows.ts';
+import { conversationRow } from '../threads.ts';
 import { insertFirstItems } from './append.ts';
 import type { Values } from './call.ts';
 import { sweepTree } from './deletion.ts';
@@ -18,7 +18,7 @@ import {
   whole,
 } from './documents.ts';
 import { unavailable } from './failures.ts';
-import type { Work } from './work.ts';
+import { unlock, type Work } from './work.ts';
 
 /** Threads that are looked up at once on the way to removing them. */
 const recordsAtOnce = 100;
@@ -36,17 +36,7 @@ type NewRoot = {
  */
 export async function createConversation(work: Work, tenant: string, given: NewRoot): Promise<undefined> {
   const { id, metadataJson, createdAt, entry } = given;
-  const thread: ThreadRow = {
-    id,
-    kind: 'conversation',
-    tree: id,
-    ancestors: [],
-    continues: undefined,
-    conversationId: undefined,
-    metadataJson,
-    user: undefined,
-    createdAt,
-  };
+  const thread = conversationRow(id, metadataJson, createdAt);
   const first = entry === undefined || entry.items.length === 0 ? undefined : entry;
   const root = conversationRoot(tenant, thread);
   const place = at(tenant, { threadId: id, position: rootPosition });
@@ -147,7 +137,6 @@ async function setLease(work: Work, filter: Values, holder: string, expiresAt: n
 }
 
 export async function releaseLease(work: Work, tenant: string, id: string, holder: string): Promise<undefined> {
-  const held = { ...liveRoot(tenant, id), 'lease.holder': text(holder) };
-  await work.call.update(entries, held, { $unset: { lease: '' } });
+  await unlock(work, tenant, id, holder);
   return undefined;
 }

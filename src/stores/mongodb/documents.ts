@@ -264,3 +264,8 @@ export function asEntry(document: EntryDocument, { items, response }: Texts): En
     createdAt: document.createdAt,
   };
 }
+
+/** A key of a map for what has a name in a tenant. */
+export function tenantKey(tenant: string, id: string): string {
+  return `${tenant.length} ${tenant}${id}`;
+}

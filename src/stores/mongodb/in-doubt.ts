@@ -1,4 +1,5 @@
 import type { EntryPlace } from '../../store.ts';
+import { tenantKey } from './documents.ts';
 
 const maxAppends = 10_000;
 
@@ -10,7 +11,7 @@ export class AppendsInDoubt {
   readonly #places = new Map<string, EntryPlace>();
 
   note(tenant: string, responseId: string, place: EntryPlace): void {
-    this.#places.set(keyOf(tenant, responseId), place);
+    this.#places.set(tenantKey(tenant, responseId), place);
     for (const oldest of this.#places.keys()) {
       if (this.#places.size <= maxAppends) break;
       this.#places.delete(oldest);
@@ -18,14 +19,10 @@ export class AppendsInDoubt {
   }
 
   get(tenant: string, responseId: string): EntryPlace | undefined {
-    return this.#places.get(keyOf(tenant, responseId));
+    return this.#places.get(tenantKey(tenant, responseId));
   }
 
   settle(tenant: string, responseId: string): void {
-    this.#places.delete(keyOf(tenant, responseId));
+    this.#places.delete(tenantKey(tenant, responseId));
   }
-}
-
-function keyOf(tenant: string, responseId: string): string {
-  return `${tenant.length} ${tenant}${responseId}`;
 }

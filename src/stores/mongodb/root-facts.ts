@@ -1,4 +1,5 @@
 import type { ThreadRow } from '../rows.ts';
+import { tenantKey } from './documents.ts';
 
 /** What never changes about a chain or a record: where it comes from. */
 const maxThreads = 2_000;
@@ -12,7 +13,7 @@ export class RootFacts {
   readonly #threads = new Map<string, ThreadRow>();
 
   get(tenant: string, id: string): ThreadRow | undefined {
-    const key = keyOf(tenant, id);
+    const key = tenantKey(tenant, id);
     const thread = this.#threads.get(key);
     if (thread !== undefined) {
       this.#threads.delete(key);
@@ -23,7 +24,7 @@ export class RootFacts {
 
   learn(tenant: string, thread: ThreadRow): void {
     if (thread.kind === 'conversation') return;
-    const key = keyOf(tenant, thread.id);
+    const key = tenantKey(tenant, thread.id);
     this.#threads.delete(key);
     this.#threads.set(key, thread);
     for (const oldest of this.#threads.keys()) {
@@ -34,11 +35,7 @@ export class RootFacts {
 
   forgetTree(tenant: string, tree: string): void {
     for (const [key, thread] of this.#threads) {
-      if (thread.tree === tree && key === keyOf(tenant, thread.id)) this.#threads.delete(key);
+      if (thread.tree === tree && key === tenantKey(tenant, thread.id)) this.#threads.delete(key);
     }
   }
-}
-
-function keyOf(tenant: string, id: string): string {
-  return `${tenant.length} ${tenant}${id}`;
 }

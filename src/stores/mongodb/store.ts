@@ -4,6 +4,7 @@ import type { ReadRows } from '../rows.ts';
 import { runSteps, type Steps } from '../steps.ts';
 import type { Backend } from '../store-over-rows.ts';
 import { storeOverRows } from '../store-over-rows.ts';
+import { waitingBytes } from '../waiting-bytes.ts';
 import type { WriteOperation, WriteResult, WriteResults } from '../writing.ts';
 import { appendItems, appendTurn } from './append.ts';
 import type { Call } from './call.ts';
@@ -17,6 +18,7 @@ import {
 } from './conversations.ts';
 import { deleteItem, deleteResponse } from './deletion.ts';
 import { type Access, asStartFailure, Deployment } from './deployment.ts';
+import { tenantKey } from './documents.ts';
 import { AppendsInDoubt } from './in-doubt.ts';
 import { KeyedQueue } from './keyed-queue.ts';
 import { RootFacts } from './root-facts.ts';
@@ -114,7 +116,7 @@ class MongoBackend implements Backend {
   }
 
   async write<Operation extends WriteOperation>(operation: Operation): Promise<WriteResults[Operation['kind']]> {
-    const bytes = bytesOf(operation);
+    const bytes = waitingBytes(operation);
     const result = await this.#deployment.run((call) => apply(this.#workOf(call), operation), { bytes });
     return result as WriteResults[Operation['kind']];
   }
@@ -153,7 +155,7 @@ async function apply(work: Work, operation: WriteOperation): Promise<WriteResult
     case 'delete_conversation':
       return deleteConversation(work, tenant, operation.id);
     case 'append_items': {
-      const key = JSON.stringify([tenant, operation.id]);
+      const key = tenantKey(tenant, operation.id);
       return work.turns.run(key, work.call.signal, () => appendItems(work, tenant, operation));
     }
     case 'delete_item':
@@ -171,15 +173,4 @@ async function apply(work: Work, operation: WriteOperation): Promise<WriteResult
     default:
       return operation satisfies never;
   }
-}
-
-/** What an operation keeps in memory while it waits, roughly. */
-function bytesOf(operation: WriteOperation): number {
-  const items =
-    operation.kind === 'append_turn'
-      ? [...operation.turn.input, ...operation.turn.output]
-      : operation.kind === 'append_items' || operation.kind === 'create_conversation'
-        ? (operation.entry?.items ?? [])
-        : [];
-  return items.reduce((sum, item) => sum + 200 + ('json' in item ? item.json.length : 0), 1_000);
 }

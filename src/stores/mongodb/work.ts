@@ -1,5 +1,5 @@
 import type { Call, Values } from './call.ts';
-import { at, type EntryDocument, entries, freshToken, liveRoot } from './documents.ts';
+import { at, type EntryDocument, entries, freshToken, liveRoot, text } from './documents.ts';
 import type { AppendsInDoubt } from './in-doubt.ts';
 import type { KeyedQueue } from './keyed-queue.ts';
 import type { RootFacts } from './root-facts.ts';
@@ -36,6 +36,12 @@ export async function changeEntry(work: Work, seen: Target, $set: Values, $unset
   if (isMatched || !isUnsure) return isMatched;
   const found = await call.findLatest(entries, place, { _id: 0, by: 1 });
   return found?.['by'] === by;
+}
+
+/** Frees a conversation's lease. True: it was this holder's. */
+export async function unlock(work: Work, tenant: string, id: string, holder: string): Promise<boolean> {
+  const held = { ...liveRoot(tenant, id), 'lease.holder': text(holder) };
+  return (await work.call.update(entries, held, { $unset: { lease: '' } })).isMatched;
 }
 
 /**

@@ -1,7 +1,8 @@
 import type { EncodedItem, NewItems, NewTurn, StorableItem } from '../../store.ts';
 import { encodeItems } from '../entry-items.ts';
-import type { EntryRow, IndexedItem, ThreadRow } from '../rows.ts';
-import { threadOf, type WriteOperation, type WriteResult } from '../writing.ts';
+import type { IndexedItem } from '../rows.ts';
+import { conversationRow, newThread } from '../threads.ts';
+import type { WriteOperation, WriteResult } from '../writing.ts';
 import { type EntryFields, entryValues, textOrNull } from './decode.ts';
 import { keyOf, placeKeyOf } from './names.ts';
 import type { Question, Result } from './session.ts';
@@ -62,7 +63,9 @@ function appendTurn(statements: Statements, tenant: string, turn: NewTurn): Fast
   const { fields, index } = turnFields(turn, items);
   if (base === undefined) {
     if (turn.kind === 'conversation' || conversationId !== undefined) return undefined;
-    const question = newThread(statements, tenant, turn, fields, index);
+    const thread = newThread(turn, undefined);
+    const entry = { ...fields, threadId: thread.id, tree: thread.tree, position: 0, isTurn: true };
+    const question = appendQuestion(statements, tenant, thread, entry, index);
     return question && { question, outcome: onAnyRow('appended') };
   }
   if (turn.kind === 'record') return undefined;
@@ -73,26 +76,6 @@ function appendTurn(statements: Statements, tenant: string, turn: NewTurn): Fast
       ? { statement: statements.appendToChain, values }
       : { statement: statements.appendToConversation, values: [...values, textOrNull(holder)] };
   return { question, outcome: onAnyRow('appended') };
-}
-
-function newThread(
-  statements: Statements,
-  tenant: string,
-  turn: NewTurn,
-  fields: EntryFields,
-  index: readonly IndexedItem[],
-): Question | undefined {
-  const id = threadOf(turn.responseId);
-  const { user, createdAt } = turn;
-  const kind = turn.kind === 'record' ? 'record' : 'chain';
-  const thread: ThreadRow = { ...bareThread(id), kind, user, createdAt };
-  const entry: EntryRow = { ...fields, threadId: id, tree: id, position: 0, isTurn: true };
-  return appendQuestion(statements, tenant, thread, entry, index);
-}
-
-function bareThread(id: string): Omit<ThreadRow, 'kind' | 'createdAt'> {
-  const nothing = { continues: undefined, conversationId: undefined, metadataJson: undefined, user: undefined };
-  return { id, tree: id, ancestors: [], ...nothing };
 }
 
 function postItems(
@@ -111,7 +94,7 @@ function createConversation(
   operation: WriteOperation & { readonly kind: 'create_conversation' },
 ): FastWay | undefined {
   const { tenant, id, metadataJson, createdAt, entry: first } = operation;
-  const thread: ThreadRow = { ...bareThread(id), kind: 'conversation', metadataJson, createdAt };
+  const thread = conversationRow(id, metadataJson, createdAt);
   const items = first?.items ?? [];
   if (!areOwn(items)) return undefined;
   const { fields, index } =

@@ -1,4 +1,4 @@
-import type { StorableItem } from '../../store.ts';
+import { waitingBytes } from '../waiting-bytes.ts';
 import type { WriteOperation, WriteResult } from '../writing.ts';
 import { settled } from './doubt.ts';
 import { ConnectionLost, isDoubtful, isPassing, tooSlow, unavailable } from './failures.ts';
@@ -42,7 +42,7 @@ export class LongWay {
   async go(operation: WriteOperation, deadlineMs: number, wasTried: boolean): Promise<WriteResult> {
     // It would wait for a lock, and keep a connection from others meanwhile.
     if (this.#late.has(subjectOf(operation))) throw unavailable('what this is about is being deleted');
-    const bytes = bytesOf(operation);
+    const bytes = waitingBytes(operation);
     if (this.#bytes > 0 && this.#bytes + bytes > maxBytes) throw unavailable('too much is waiting to be written');
     this.#bytes += bytes;
     try {
@@ -118,25 +118,6 @@ function subjectOf(operation: WriteOperation): string {
   const { tenant } = operation;
   if (operation.kind !== 'append_turn') return `${tenant}\n${operation.id}`;
   return `${tenant}\n${operation.turn.base?.threadId ?? operation.turn.conversationId}`;
-}
-
-function bytesOf(operation: WriteOperation): number {
-  switch (operation.kind) {
-    case 'append_turn':
-      return operation.turn.responseJson.length + lengthOf([...operation.turn.input, ...operation.turn.output]);
-    case 'append_items':
-      return lengthOf(operation.entry.items);
-    case 'create_conversation':
-      return operation.metadataJson.length + lengthOf(operation.entry?.items ?? []);
-    case 'update_conversation':
-      return operation.metadataJson.length;
-    default:
-      return 0;
-  }
-}
-
-function lengthOf(items: readonly StorableItem[]): number {
-  return items.reduce((sum, item) => sum + ('json' in item ? item.json.length : item.id.length), 0);
 }
 
 function pause(attempt: number): Promise<void> {

@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { StoreUnavailable } from '../../store.ts';
 import { UnusableDatabase } from '../../store-admin.ts';
+import { waitingBytes } from '../waiting-bytes.ts';
 import type { WriteResult } from '../writing.ts';
 import type { Answer, FromWriter, Submission, ToWriter, WriterData, WriterOperation } from './messages.ts';
 
@@ -33,7 +34,7 @@ export class WriteQueue {
 
   submit(operation: WriterOperation): Promise<WriteResult> {
     if (this.#closed !== undefined) return Promise.reject(new StoreUnavailable('The store is closed'));
-    const bytes = sizeOf(operation);
+    const bytes = operation.kind === 'ping' ? 0 : waitingBytes(operation);
     if (this.#pending.size >= this.#limits.maxOperations || this.#bytes + bytes > this.#limits.maxBytes) {
       return Promise.reject(new StoreUnavailable('Too much is waiting to be written'));
     }
@@ -128,24 +129,4 @@ export class WriteQueue {
     this.#bytes -= pending.bytes;
     return pending;
   }
-}
-
-/** About what the operation takes up while it waits. */
-function sizeOf(operation: WriterOperation): number {
-  const overheadBytes = 500;
-  switch (operation.kind) {
-    case 'append_turn': {
-      const { input, output, responseJson } = operation.turn;
-      return overheadBytes + responseJson.length + lengthOf(input) + lengthOf(output);
-    }
-    case 'append_items':
-    case 'create_conversation':
-      return overheadBytes + lengthOf(operation.entry?.items ?? []);
-    default:
-      return overheadBytes;
-  }
-}
-
-function lengthOf(items: readonly { readonly id: string; readonly json?: string }[]): number {
-  return items.reduce((sum, item) => sum + 100 + (item.json?.length ?? 0), 0);
 }
