@@ -36,6 +36,8 @@ export type Job = {
   readonly measureMs: number;
   /** Whose CPU time is measured, children included, and who else belongs to the bench. */
   readonly pid: number;
+  /** Measured together with it. */
+  readonly twinPids?: readonly number[];
   readonly otherPids: readonly number[];
   /** Whose CPU time is measured apart: the first process of a database. */
   readonly databasePid?: number | undefined;
@@ -275,12 +277,12 @@ async function work(job: Job): Promise<JobResult> {
 }
 
 /** CPU time so far, in ms. */
-function spentBy({ pid, otherPids, databasePid, worldCore }: Job) {
+function spentBy({ pid, twinPids = [], otherPids, databasePid, worldCore }: Job) {
   const database = databasePid === undefined ? [] : [databasePid];
   return {
-    measured: treeCpuMs([pid]),
+    measured: treeCpuMs([pid, ...twinPids]),
     database: databasePid === undefined ? Number.NaN : treeCpuMs(database),
-    ours: treeCpuMs([pid, process.pid, ...otherPids, ...database]),
+    ours: treeCpuMs([pid, ...twinPids, process.pid, ...otherPids, ...database]),
     busy: busyMs(),
     world: worldCore === undefined ? Number.NaN : busyMs(worldCore),
   };

@@ -77,20 +77,41 @@ it.each(deaths)(
 );
 
 it.each(sharedStoreTypes)(
-  'SIGKILL during a migration leaves what the next one finishes (%s)',
+  'SIGKILL at each step of a migration in turn leaves what the next one finishes (%s)',
   {
     timeout: 60_000,
   },
   async (store) => {
     const settings = await storeSettings(store);
-    expect(await migrationChild(settings, 1)).toBeUndefined();
+    let deaths = 0;
+    // Each one takes up what the one before left, and gets a step further where steps are kept.
+    for (let times = 1; (await migrationChild(settings, times)) === undefined; times += 1) deaths += 1;
+    expect(deaths).toBeGreaterThan(0);
+    expect(deaths).toBeLessThan(100);
+    await checkServes(settings);
+  },
+);
+
+it.each(sharedStoreTypes.flatMap((store) => seeds.map((seed) => ({ store, seed }))))(
+  'SIGKILL during a migration leaves what two others finish at once ($store, seed $seed)',
+  {
+    timeout: 60_000,
+  },
+  async ({ store, seed }) => {
+    const settings = await storeSettings(store);
+    const times = 1 + Math.floor(seededRandom(seed)() * 3);
+    await migrationChild(settings, times);
     const versions = await Promise.all([migrationChild(settings), migrationChild(settings)]);
     expect(versions[0]).toBeGreaterThan(0);
     expect(versions[1]).toBe(versions[0]);
-    const { url } = await serverChild(settings);
-    const state = await newTurnState(url);
-    await runTurns(url, state, 6);
-    expect(state.chain.length + state.conversationTurns.length).toBe(6);
-    await checkTurns(url, state);
+    await checkServes(settings);
   },
 );
+
+async function checkServes(settings: Record<string, string>): Promise<void> {
+  const { url } = await serverChild(settings);
+  const state = await newTurnState(url);
+  await runTurns(url, state, 6);
+  expect(state.chain.length + state.conversationTurns.length).toBe(6);
+  await checkTurns(url, state);
+}
