@@ -234,13 +234,24 @@ class Pool implements Served {
     }
     // Nobody holds the port any more, and a worker that asks for any would get another.
     if (this.#places.every((each) => !each.isServing)) this.#port = Number(new URL(this.url).port);
-    const livedMs = performance.now() - place.startedAtMs;
-    const pauseMs = livedMs < settledMs ? place.pauseMs : firstPauseMs;
-    place.pauseMs = Math.min(pauseMs * 2, longestPauseMs);
+    const { pauseMs, nextPauseMs } = pausesAfter(performance.now() - place.startedAtMs, place.pauseMs);
+    place.pauseMs = nextPauseMs;
     place.timer = setTimeout(() => this.#fork(place), pauseMs);
     const reason = failure === undefined ? {} : { reason: failure.message };
     this.#logger.error({ ...how, ...reason, replacedInMs: pauseMs }, 'a worker ended and will be replaced');
   }
+}
+
+/**
+ * How long a place stays empty now that its worker has died, and how long after the next death. `plannedMs` is what the
+ * death before this one had planned.
+ */
+export function pausesAfter(
+  livedMs: number,
+  plannedMs: number,
+): { readonly pauseMs: number; readonly nextPauseMs: number } {
+  const pauseMs = livedMs < settledMs ? plannedMs : firstPauseMs;
+  return { pauseMs, nextPauseMs: Math.min(pauseMs * 2, longestPauseMs) };
 }
 
 /** How a worker ended, or why it could not be made. */

@@ -1,10 +1,15 @@
 import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, readlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { expect, it } from 'vitest';
+import { expect, it, onTestFinished, vi } from 'vitest';
 import { runCommand } from '../../src/commands.ts';
-import { type Json, serve, sharedStoreTypes, start, storeSettings } from '../support/harness.ts';
+import { startFaultProxy } from '../support/fault-proxy.ts';
+import { type Json, type StoreType, serve, sharedStoreTypes, start, storeSettings } from '../support/harness.ts';
+import { withMongo } from '../support/mongo-server.ts';
+import { withPostgres } from '../support/postgres-server.ts';
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
@@ -85,6 +90,92 @@ async function statsWhen(
     await pause(20);
   }
   throw new Error('the statistics never came to it');
+}
+
+/** The same database, reached through a proxy that knows which connections are open. */
+async function throughProxy(store: StoreType) {
+  const direct = await storeSettings(store);
+  const name = `${store}.uri`;
+  const uri = direct[name] ?? '';
+  const [, host = '', port = ''] = /^\w+:\/\/(?:[^@/]*@)?([^:/]+):(\d+)/.exec(uri) ?? [];
+  const proxy = await startFaultProxy({ host, port: Number(port) });
+  onTestFinished(() => proxy.close());
+  const led = proxy.uri(uri);
+  // Otherwise the driver goes on to the address that the server names.
+  const suffix = store === 'mongodb' ? `${led.includes('?') ? '&' : '?'}directConnection=true` : '';
+  return { proxy, direct, settings: { ...direct, [name]: `${led}${suffix}` } };
+}
+
+/** What a newer release leaves behind. */
+async function makeNewer(store: StoreType, settings: Record<string, string>): Promise<void> {
+  if (store === 'postgres') {
+    const uri = settings['postgres.uri'] ?? '';
+    await withPostgres(uri, (client) => client.query('INSERT INTO open_responses_migrations VALUES (1000)'));
+    return;
+  }
+  const [uri, database] = [settings['mongodb.uri'] ?? '', settings['mongodb.database']];
+  await withMongo(uri, async (client) => {
+    const meta = client
+      .db(database)
+      .collection<{ readonly _id: string; readonly version: number }>('openresponses_meta');
+    const { matchedCount } = await meta.updateOne({ _id: 'schema' }, { $set: { version: 1000 } });
+    expect(matchedCount).toBe(1);
+  });
+}
+
+it.each(sharedStoreTypes.filter((store) => store !== 'sqlite'))(
+  'every command closes its connections, also where it fails (%s)',
+  async (store) => {
+    const { proxy, direct, settings } = await throughProxy(store);
+    const untilClosed = async (): Promise<void> => {
+      await vi.waitFor(() => expect(proxy.connections).toBe(0), { timeout: 10_000, interval: 10 });
+    };
+    for (const words of ['migrate --check', 'migrate', 'store stats']) {
+      const before = proxy.counts.accepted;
+      await run(words, settings);
+      expect(proxy.counts.accepted, words).toBeGreaterThan(before);
+      await untilClosed();
+    }
+    await makeNewer(store, direct);
+    for (const words of ['migrate --check', 'migrate', 'store stats']) {
+      const before = proxy.counts.accepted;
+      await expect(run(words, settings), words).rejects.toThrow('newer release');
+      expect(proxy.counts.accepted, words).toBeGreaterThan(before);
+      await untilClosed();
+    }
+  },
+);
+
+// Where the system tells which files a process has open.
+it.each(['/proc/self/fd'].filter((folder) => existsSync(folder)))(
+  'every command closes its file (%s)',
+  async (folder) => {
+    const settings = await storeSettings('sqlite');
+    const path = settings['sqlite.path'] ?? '';
+    const openFiles = (): string[] => readdirSync(folder).flatMap((fd) => targetOf(`${folder}/${fd}`));
+    const ownFiles = (): string[] => openFiles().filter((file) => file.startsWith(path));
+    for (const words of ['migrate --check', 'migrate', 'store stats']) {
+      await run(words, settings);
+      expect(ownFiles(), words).toEqual([]);
+    }
+    const database = new DatabaseSync(path);
+    expect(ownFiles()).toContain(path);
+    database.exec('PRAGMA user_version = 1000');
+    database.close();
+    for (const words of ['migrate --check', 'migrate', 'store stats']) {
+      await expect(run(words, settings), words).rejects.toThrow('newer release');
+      expect(ownFiles(), words).toEqual([]);
+    }
+  },
+);
+
+function targetOf(link: string): string[] {
+  try {
+    return [readlinkSync(link)];
+  } catch {
+    // The one that read the folder is gone.
+    return [];
+  }
 }
 
 function message(text: string): Json {

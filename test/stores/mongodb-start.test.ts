@@ -92,7 +92,9 @@ describeMongo('starting on MongoDB', () => {
     const meta = (await lookInto(uri)).db().collection<{ _id: string }>('openresponses_meta');
     const mark = { _id: 'schema', product: 'open-responses', version: 2 };
     await meta.insertOne(mark);
-    for (const refused of [await failure(openMongo(uri)), await failure((await admin(uri)).migrate())]) {
+    const operator = await admin(uri);
+    const attempts = [openMongo(uri), operator.schema(), operator.migrate(), operator.stats()];
+    for (const refused of await Promise.all(attempts.map(failure))) {
       expect(refused).toBeInstanceOf(UnusableDatabase);
       expect(refused.message).toMatch(/newer release: its schema has version 2, this release knows 1/);
     }

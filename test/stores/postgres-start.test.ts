@@ -206,6 +206,53 @@ describePostgres('opening a store in PostgreSQL', () => {
     expect(foreign.filter((line) => line.includes(at.schema))).toEqual([]);
   });
 
+  test('tables of others are named wherever they lie, ours in another schema are not', async () => {
+    const [at, ours, other] = [await freshPostgresSchema(), await freshPostgresSchema(), await freshPostgresSchema()];
+    await openPostgres(at);
+    await openPostgres(ours);
+    await askDirectly(
+      at.uri,
+      `CREATE TABLE ${at.schema}.conversations (a INT); CREATE TABLE ${other.schema}.input_items (a INT) PARTITION BY LIST (a);
+      CREATE TABLE ${other.schema}.messages (a INT); CREATE VIEW ${other.schema}.responses AS SELECT 1`,
+    );
+    const operator = await admin(at);
+    const { foreign, records } = await operator.stats();
+    const perhaps = 'perhaps of another server of conversations';
+    const mine = foreign.filter((line) => [at, ours, other].some(({ schema }) => line.includes(schema)));
+    expect(mine.sort()).toEqual(
+      [`the table ${at.schema}.conversations, ${perhaps}`, `the table ${other.schema}.input_items, ${perhaps}`].sort(),
+    );
+    expect(records).toHaveLength(6);
+  });
+
+  test('the bytes on disk are those of our tables and their indexes, whatever else the database holds', async () => {
+    const at = await freshPostgresSchema();
+    const other = await freshPostgresSchema();
+    const store = await openPostgres(at);
+    await follow(store, tenant, 'r1');
+    const operator = await admin(at);
+    const { diskBytes: before = 0 } = await operator.stats();
+    // Each table has a primary key at least.
+    const [heap] = await askDirectly(
+      at.uri,
+      `SELECT sum(pg_table_size(oid))::int AS bytes FROM pg_class
+      WHERE relkind = 'r' AND relnamespace = '${at.schema}'::regnamespace`,
+    );
+    expect(before).toBeGreaterThan(Number(heap?.['bytes']));
+    await askDirectly(
+      at.uri,
+      `CREATE TABLE ${other.schema}.threads (id TEXT PRIMARY KEY, filling TEXT);
+      ALTER TABLE ${other.schema}.threads ALTER COLUMN filling SET STORAGE EXTERNAL;
+      INSERT INTO ${other.schema}.threads SELECT n::text, repeat('x', 100000) FROM generate_series(1, 100) n`,
+    );
+    const [size] = await askDirectly(at.uri, `SELECT pg_total_relation_size('${other.schema}.threads')::int AS bytes`);
+    expect(size?.['bytes']).toBeGreaterThan(10_000_000);
+    const { diskBytes: after, records } = await operator.stats();
+    expect(after).toBe(before);
+    expect(before).toBeLessThan(1_000_000);
+    expect(records.find(({ kind }) => kind === 'chains')).toMatchObject({ count: 1 });
+  });
+
   test('the figures are those of what is stored', async () => {
     const at = await freshPostgresSchema();
     const store = await openPostgres(at);

@@ -1,4 +1,10 @@
-import type { RecordKind, RecordStats, StoreAdmin, StoreStats } from '../../store-admin.ts';
+import {
+  type RecordKind,
+  type RecordStats,
+  type StoreAdmin,
+  type StoreStats,
+  UnusableDatabase,
+} from '../../store-admin.ts';
 import type { Call, Values } from './call.ts';
 import { type Access, asStartFailure, Deployment } from './deployment.ts';
 import { entries } from './documents.ts';
@@ -30,6 +36,8 @@ export async function openMongoAdmin(access: Access): Promise<StoreAdmin> {
 
 async function statsOf(call: Call): Promise<StoreStats> {
   const { version, foreign, conflict } = await look(call);
+  // What a newer release wrote may mean something else.
+  if (version > schemaVersion && conflict !== undefined) throw new UnusableDatabase(conflict);
   const [disk, records] = await Promise.all([
     diskBytesOf(call),
     version === 0 || conflict !== undefined ? [] : recordsOf(call),

@@ -121,9 +121,13 @@ export class Call {
     return { isMatched, isUnsure: mayBeDone && !isMatched };
   }
 
-  /** Changes every document that matches. */
-  async updateAll(collection: string, filter: Values, change: Change): Promise<void> {
-    await this.#write(() => ({ update: collection, updates: [{ q: filter, u: change, multi: true }] }));
+  /** Changes every document that matches, and tells how many do. */
+  async updateAll(collection: string, filter: Values, change: Change): Promise<number> {
+    const { answer } = await this.#write(() => ({
+      update: collection,
+      updates: [{ q: filter, u: change, multi: true }],
+    }));
+    return Number(answer['n']);
   }
 
   async remove(collection: string, filter: Values): Promise<number> {

@@ -19,12 +19,16 @@ import {
   type Texts,
   text,
 } from './documents.ts';
-import { readTexts, removeChunks, TextWriter } from './texts.ts';
+import { unavailable } from './failures.ts';
+import { DamagedEntry, lacksChunks, readTexts, removeChunks, TextWriter } from './texts.ts';
 import { changeEntry, maxAttempts, type Work } from './work.ts';
 
 /** Entries of one thread that hold one id, at a time: more than one only where runs repeated it. */
 const entriesAtOnce = 200;
 const namesAtOnce = 500;
+
+/** What an entry holds that only takes a place. */
+const nothing = { itemsJson: undefined, inputCount: 0, textBytes: 0, hasReferences: false };
 
 export async function deleteItem(
   work: Work,
@@ -54,10 +58,34 @@ export async function deleteItem(
 
 /** True where this took it out; false where it is not in that entry, or not any more. */
 async function takeItem(work: Work, place: EntryDocument, itemId: string): Promise<boolean> {
-  return edit(work, place, (row) => {
+  const editing = edit(work, place, (row) => {
     const [entry, removed] = withoutItem(row, itemId);
     return removed.length === 0 ? undefined : { row: entry, unset: {} };
   });
+  return orEmptied(work, place, editing);
+}
+
+type Place = Pick<EntryDocument, 'tenant' | 'thread' | 'position'>;
+
+/** The outcome of an edit; of a damaged entry, which nobody can edit, all that is left goes. Its place stays taken. */
+async function orEmptied(work: Work, place: Place, editing: Promise<boolean>): Promise<boolean> {
+  try {
+    return await editing;
+  } catch (error) {
+    if (!(error instanceof DamagedEntry)) throw error;
+  }
+  const { tenant, thread, position } = place;
+  const found = await work.call.findOne(entries, at(tenant, { threadId: thread, position }));
+  if (found === undefined) return false;
+  const document = asDocument(found);
+  // Nothing goes that is merely not seen, or that somebody else has changed meanwhile: that is worth another try.
+  if ((await lacksChunks(work.call, document)) && (await replace(work, document, emptied(document)))) return true;
+  throw unavailable('an entry could not be read whole');
+}
+
+function emptied(document: EntryDocument): Edited {
+  const row = asEntry(document, { items: undefined, response: undefined });
+  return { row: { ...row, ...nothing }, unset: { responseId: '', status: '', user: '' } };
 }
 
 type Edited = {
@@ -72,7 +100,7 @@ type Edited = {
  */
 async function edit(
   work: Work,
-  { tenant, thread, position }: Pick<EntryDocument, 'tenant' | 'thread' | 'position'>,
+  { tenant, thread, position }: Place,
   change: (row: EntryRow) => Edited | undefined,
 ): Promise<boolean> {
   for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
@@ -121,14 +149,14 @@ export async function deleteResponse(work: Work, tenant: string, id: string): Pr
   if (isOfConversation && (await call.findOne(entries, liveRoot(tenant, place.thread), { _id: 1 })) === undefined) {
     return false;
   }
-  const isDone = await edit(work, place, (row) => {
+  const editing = edit(work, place, (row) => {
     if (row.responseId !== id) return undefined;
     const bare = { ...row, responseId: undefined, status: undefined, responseJson: undefined };
     const unset = { responseId: '', status: '' };
     if (isOfConversation) return { row: bare, unset };
-    const nothing = { itemsJson: undefined, inputCount: 0, textBytes: 0, hasReferences: false };
     return { row: { ...bare, ...nothing }, unset: { ...unset, user: '' } };
   });
+  const isDone = await orEmptied(work, place, editing);
   if (isDone && !isOfConversation) await sweepTree(work, tenant, place.tree);
   return isDone;
 }

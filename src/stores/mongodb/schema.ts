@@ -1,6 +1,7 @@
 import { StoreUnavailable } from '../../store.ts';
 import { type SchemaState, UnusableDatabase } from '../../store-admin.ts';
 import { reach } from '../fault-points.ts';
+import { namesOfOthers, perhapsOfOthers } from '../other-servers.ts';
 import type { Call, Values } from './call.ts';
 import { chunks, documentVersion, entries, meta } from './documents.ts';
 
@@ -42,17 +43,6 @@ export const indexes: { readonly [collection: string]: readonly Index[] } = {
   ],
 };
 
-/** Collections that an older conversation server may have used. */
-const formerNames: ReadonlySet<string> = new Set([
-  'responses',
-  'conversations',
-  'conversation_items',
-  'messages',
-  'items',
-  'response_items',
-  'input_items',
-]);
-
 export type Inspection = {
   readonly version: number;
   /** In words for an operator. */
@@ -65,8 +55,8 @@ export type Inspection = {
 export async function look(call: Call): Promise<Inspection> {
   const names = await collectionNames(call);
   const foreign = names
-    .filter((name) => formerNames.has(name))
-    .map((name) => `the collection ${name}, perhaps of another conversation server`);
+    .filter((name) => namesOfOthers.includes(name))
+    .map((name) => perhapsOfOthers(`the collection ${name}`));
   // Our mark is the first thing that a migration writes: whoever sees our collections finds it afterwards.
   const mark = await call.findOne(meta, { _id: schemaId });
   const version = mark === undefined ? 0 : Number(mark['version']);

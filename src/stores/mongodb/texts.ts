@@ -163,7 +163,22 @@ export async function readTexts(
     await call.pause(attempt);
   }
   // An entry goes before its chunks, so this is damage, which nobody may take for an empty entry.
-  throw new Error('A stored entry names texts that are not in the database');
+  throw new DamagedEntry(current);
+}
+
+/** An entry whose chunks are missing, some or all. Nobody can read it any more; it can be removed. */
+export class DamagedEntry extends Error {
+  constructor({ thread, position }: EntryDocument) {
+    super(`The stored entry ${position} of ${thread} names texts that are not in the database`);
+  }
+}
+
+/** Whether chunks are missing, asked by a change that changes nothing: a server that is out of date confirms none. */
+export async function lacksChunks(call: Call, document: EntryDocument): Promise<boolean> {
+  const { tenant, thread, chunks: named } = document;
+  if (named === undefined) return false;
+  const ours = { ...inThread(tenant, thread), owner: named.owner };
+  return (await call.updateAll(chunks, ours, { $set: { v: documentVersion } })) < named.parts;
 }
 
 async function readChunks(call: Call, document: EntryDocument, named: ChunksOf): Promise<Texts | undefined> {

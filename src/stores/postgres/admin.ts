@@ -1,6 +1,8 @@
 import type { RecordKind, RecordStats, SchemaState, StoreAdmin, StoreStats } from '../../store-admin.ts';
+import { namesOfOthers, perhapsOfOthers } from '../other-servers.ts';
 import { adminSettings, openingError, sessionSetup } from './connect.ts';
 import { asStoreError, Refusal } from './failures.ts';
+import { textArray } from './names.ts';
 import { findSchema, findTables, migrate, migrationTimeoutMs } from './schema.ts';
 import { type Row, Session } from './session.ts';
 import { quoted } from './statements.ts';
@@ -11,8 +13,6 @@ export type PostgresAdminOptions = Pick<PostgresStoreOptions, 'uri' | 'schema' |
 /** Counting reads everything. */
 const countingTimeoutMs = 60 * 60_000;
 const maxForeign = 50;
-/** Tables that other servers of conversations are known to keep. */
-const olderNames = ['responses', 'conversations', 'conversation_items', 'response_items', 'openai_responses'];
 
 /** Rejects with `UnusableDatabase` or `StoreUnavailable`, as the store does. Changes nothing. */
 export async function openPostgresAdmin(options: PostgresAdminOptions): Promise<StoreAdmin> {
@@ -49,7 +49,7 @@ function adminOver(session: Session, { schema, timeoutMs }: PostgresAdminOptions
 async function stats(session: Session, schema: string, deadlineMs: number): Promise<StoreStats> {
   const { isOurs, names } = await findTables(session, schema, deadlineMs);
   const unmarked = isOurs ? [] : names.map((name) => `the table ${schema}.${name}, which is not of this program`);
-  const foreign = [...unmarked, ...(await olderTables(session, isOurs ? schema : '', deadlineMs))];
+  const foreign = [...unmarked, ...(await tablesOfOthers(session, deadlineMs))];
   // Refuses what a newer release wrote: its tables may mean something else.
   const version = isOurs ? (await findSchema(session, schema, deadlineMs)).version : 0;
   if (version === 0) return { records: [], diskBytes: undefined, foreign };
@@ -96,11 +96,11 @@ function countingText(home: string): string {
   ].join(' UNION ALL ');
 }
 
-async function olderTables(session: Session, ownSchema: string, deadlineMs: number): Promise<string[]> {
+/** In every schema of the database: others need not keep to one of their own. */
+async function tablesOfOthers(session: Session, deadlineMs: number): Promise<string[]> {
   const text = `SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p') AND c.relname = ANY ($1::text[]) AND n.nspname <> $2::text
+    WHERE c.relkind IN ('r', 'p') AND c.relname = ANY ($1::text[])
     AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2 LIMIT ${maxForeign}`;
-  const values = [`{${olderNames.join(',')}}`, ownSchema];
-  const { rows } = await session.ask({ name: '', text }, values, deadlineMs);
-  return rows.map(([schema, table]) => `the table ${schema}.${table}, perhaps of another server of conversations`);
+  const { rows } = await session.ask({ name: '', text }, [textArray(namesOfOthers)], deadlineMs);
+  return rows.map(([schema, table]) => perhapsOfOthers(`the table ${schema}.${table}`));
 }

@@ -1,6 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { DatabaseSync, type SQLOutputValue } from 'node:sqlite';
+import { pathToFileURL } from 'node:url';
 import type { RecordKind, RecordStats, SchemaState, StoreAdmin, StoreStats } from '../../store-admin.ts';
 import { openForWriting } from './connection.ts';
 import { asUnavailable } from './failures.ts';
@@ -46,13 +47,27 @@ function stateOf(version: number): SchemaState {
 function withDatabase<T>(path: string, look: (database: DatabaseSync) => T, ifMissing: T): T {
   if (!existsSync(path) || statSync(path).size === 0) return ifMissing;
   return guarded(() => {
-    const database = new DatabaseSync(path, { readOnly: true, timeout: busyTimeoutMs });
+    const database = openToLook(path);
     try {
+      database.exec('PRAGMA query_only = ON');
       return look(database);
     } finally {
       database.close();
     }
   });
+}
+
+/**
+ * Who reads a file makes a log beside it, and the last one to close removes the log: but only who may write. Where there is
+ * one already, a server has the file open, or died over it: it is left as it is.
+ */
+function openToLook(path: string): DatabaseSync {
+  const isInUse = ['-wal', '-journal'].some((suffix) => existsSync(`${path}${suffix}`));
+  if (isInUse) return new DatabaseSync(path, { readOnly: true, timeout: busyTimeoutMs });
+  const address = pathToFileURL(path);
+  // A file that has gone meanwhile is not made again; one that may not be written to is opened for reading.
+  address.searchParams.set('mode', 'rw');
+  return new DatabaseSync(address, { timeout: busyTimeoutMs });
 }
 
 function guarded<T>(work: () => T): T {
