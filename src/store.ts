@@ -46,8 +46,15 @@ export interface Store {
    * the conversation only refers to an item of another thread, the reference goes and the item stays.
    */
   deleteItem(tenant: string, conversationId: string, itemId: string): Promise<'deleted' | 'locked' | 'missing'>;
-  /** For each id the newest live item which the tenant has anywhere (R10), and where it lives. What is not found is absent. */
-  findItems(tenant: string, itemIds: readonly string[]): Promise<ReadonlyMap<string, FoundItem>>;
+  /**
+   * For each id the newest live item which the tenant has anywhere (R10), and where it lives. What is not found is absent.
+   * `too_large`: they take more than `maxChars` of JSON, and are more than one.
+   */
+  findItems(
+    tenant: string,
+    itemIds: readonly string[],
+    maxChars: number,
+  ): Promise<ReadonlyMap<string, FoundItem> | 'too_large'>;
 
   /**
    * A page of a view, in the given order. References are resolved; those whose target is gone are passed over. Very large

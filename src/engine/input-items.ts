@@ -20,7 +20,7 @@ const idPrefixes: Record<Item['type'], IdPrefix> = {
  * holds already adds nothing.
  *
  * @param knownIds ids of the items in the context.
- * @throws ApiError 400 for an id that occurs twice (R9), 404 for a reference to nothing.
+ * @throws ApiError 400 for an id that occurs twice (R9) or references to too much, 404 for a reference to nothing.
  */
 export async function resolveInput(
   input: readonly InputItem[],
@@ -50,6 +50,8 @@ export async function resolveInput(
 
 /** References in one input. Each is a look-up in the database. */
 const maxReferences = 2_000;
+/** Of JSON that the references of one input stand for: a small body may name what is large. */
+const maxReferencedChars = 32 * 1024 * 1024;
 
 async function findReferences(
   input: readonly InputItem[],
@@ -63,7 +65,12 @@ async function findReferences(
   if (ids.size > maxReferences) {
     throw invalidRequest(`At most ${maxReferences} item references are allowed.`, 'input', 'array_above_max_length');
   }
-  return store.findItems(tenant, [...ids]);
+  const found = await store.findItems(tenant, [...ids], maxReferencedChars);
+  if (found !== 'too_large') return found;
+  throw invalidRequest(
+    `The items that are referred to exceed ${maxReferencedChars} characters of JSON. Refer to fewer of them in one request.`,
+    'input',
+  );
 }
 
 /** The user message that a plain string stands for. */

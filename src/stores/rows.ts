@@ -61,8 +61,14 @@ export type Order = 'asc' | 'desc';
 
 export type Lease = { readonly holder: string; readonly expiresAt: number };
 
-/** A part of what was asked for, in its order. `isLast`: nothing comes behind it. */
-export type Chunk = { readonly entries: readonly EntryRow[]; readonly isLast: boolean };
+/** A part of what was asked for, in its order. */
+export type Chunk = {
+  readonly entries: readonly EntryRow[];
+  /** Nothing comes behind it. */
+  readonly isLast: boolean;
+  /** Threads go at once here: one that has an entry in this was there until now, with all that it held. */
+  readonly provesThreads: boolean;
+};
 
 /** A thread with the newest position that was taken in it; -1 where none was. */
 export type ThreadHead = { readonly thread: ThreadRow; readonly head: number };
@@ -77,7 +83,10 @@ export type TurnRow = { readonly thread: ThreadRow; readonly entry: EntryRow };
 export interface ReadRows {
   thread(tenant: string, id: string): Answer<ThreadRow | undefined>;
   threadHead(tenant: string, id: string): Answer<ThreadHead | undefined>;
-  /** In the order of the places, with holes for what is not there. */
+  /**
+   * In the order of the places, with holes for what is not there; of many that are large the first only, at least one:
+   * whoever wants more asks on. `responseJson` may be left out.
+   */
   entries(tenant: string, places: readonly EntryPlace[]): Answer<readonly (EntryRow | undefined)[]>;
   entryOfResponse(tenant: string, responseId: string): Answer<EntryRow | undefined>;
   turn(tenant: string, responseId: string): Answer<TurnRow | undefined>;

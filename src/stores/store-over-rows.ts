@@ -55,9 +55,9 @@ export function storeOverRows(backend: Backend): Store {
     async deleteItem(tenant, id, itemId) {
       return backend.write({ kind: 'delete_item', ...names({ tenant, id, itemId }), nowMs: now() });
     },
-    async findItems(tenant, ids) {
+    async findItems(tenant, ids, maxChars) {
       const at = names({ tenant });
-      return backend.read((rows) => readNewestItems(rows, at.tenant, ids));
+      return backend.read((rows) => readNewestItems(rows, at.tenant, ids, maxChars));
     },
     async listItems(tenant, view, page) {
       const at = names({ tenant, id: view.kind === 'conversation' ? view.id : view.responseId });

@@ -9,6 +9,7 @@ import { describeMongo, freshMongoDatabase } from '../support/databases.ts';
 import {
   conversationIds,
   conversationTurn,
+  findItems,
   items,
   makeConversation,
   message,
@@ -141,7 +142,7 @@ describeMongo('chunks and a clean-up whose clock is a day ahead', () => {
     const readings = [
       store.getResponse(tenant, 'r1'),
       store.readContext(tenant, { kind: 'response', id: 'r1' }, 9_999_999),
-      store.findItems(tenant, ['large']),
+      findItems(store, tenant, ['large']),
     ];
     for (const outcome of await Promise.allSettled(readings)) {
       expect(outcome).toMatchObject({

@@ -1,14 +1,14 @@
 import { connect } from 'node:net';
-import { expect, onTestFinished, test, vi } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { StoreUnavailable } from '../../src/store.ts';
 import { sessionSetup } from '../../src/stores/postgres/connect.ts';
 import { LongWay } from '../../src/stores/postgres/long-way.ts';
 import { Pool } from '../../src/stores/postgres/pool.ts';
 import { statementsFor } from '../../src/stores/postgres/statements.ts';
-import { describePostgres, freshPostgresSchema, type PostgresSchema } from '../support/databases.ts';
+import { describePostgres, freshPostgresSchema } from '../support/databases.ts';
 import { startFaultProxy } from '../support/fault-proxy.ts';
-import { conversationIds, follow, items, makeConversation, message, turn } from '../support/store-fixtures.ts';
-import { askDirectly, fatalError, listen, lockThread, openPostgres, refusal, tenant } from './postgres-support.ts';
+import { makeConversation, turn } from '../support/store-fixtures.ts';
+import { fatalError, listen, lockThread, openPostgres, refusal, tenant } from './postgres-support.ts';
 
 const readyForQuery = Buffer.from('Z\0\0\0\x05I');
 
@@ -42,27 +42,6 @@ async function startStoppingServer(uri: string, where: 'login' | 'settings') {
   target.port = String(port);
   state.uri = target.href;
   return state;
-}
-
-/** Whatever is deleted from the entries waits until the gate is opened. */
-async function closeGate({ uri, schema }: PostgresSchema): Promise<() => Promise<void>> {
-  await askDirectly(
-    uri,
-    `CREATE TABLE ${schema}.gate (isClosed BOOLEAN); INSERT INTO ${schema}.gate VALUES (true);
-    CREATE FUNCTION ${schema}.wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-      WHILE EXISTS (SELECT 1 FROM ${schema}.gate) LOOP PERFORM pg_sleep(0.01); END LOOP;
-      RETURN OLD;
-    END $$;
-    CREATE TRIGGER wait BEFORE DELETE ON ${schema}.entries FOR EACH ROW EXECUTE FUNCTION ${schema}.wait()`,
-  );
-  const open = async (): Promise<void> => void (await askDirectly(uri, `DELETE FROM ${schema}.gate`));
-  onTestFinished(open);
-  return open;
-}
-
-async function entryCount({ uri, schema }: PostgresSchema): Promise<unknown> {
-  const rows = await askDirectly(uri, `SELECT count(*)::int AS count FROM ${schema}.entries`);
-  return rows[0]?.['count'];
 }
 
 function watched(outcome: Promise<unknown>): () => boolean {
@@ -135,60 +114,6 @@ describePostgres('patience with PostgreSQL', () => {
     await unlock();
     expect(await outcomes[1]).toBe('appended');
     expect(await deleted).toBe(true);
-  });
-
-  test('a deletion that takes longer than anybody waits is told so in time, goes on, and is found done', async () => {
-    const at = await freshPostgresSchema();
-    const store = await openPostgres(at, { poolSize: 1, timeoutMs: 1_500 });
-    await makeConversation(store, tenant, 'conv', ['a', 'b']);
-    await follow(store, tenant, 'r1');
-    const open = await closeGate(at);
-    expect((await refusal(store.deleteConversation(tenant, 'conv'))).message).toContain('in time');
-    expect((await refusal(store.deleteConversation(tenant, 'conv'))).message).toContain('being deleted');
-    expect((await refusal(store.appendItems(tenant, 'conv', items(message('c'))))).message).toContain('being deleted');
-    // Whole until it is gone, and others are served meanwhile.
-    expect(await conversationIds(store, tenant, 'conv')).toEqual(['a', 'b']);
-    for (const id of ['r2', 'r3']) expect(await store.appendTurn(tenant, turn(id))).toBe('appended');
-    await open();
-    await vi.waitFor(async () => expect(await entryCount(at)).toBe(3));
-    await vi.waitFor(async () => expect(await store.deleteConversation(tenant, 'conv')).toBe(false));
-    await store.close();
-  });
-
-  test('only a few deletions go on at once; what is broken off is whole, and may be deleted later', async () => {
-    const at = await freshPostgresSchema();
-    const store = await openPostgres(at, { timeoutMs: 1_500 });
-    const ids = ['r1', 'r2', 'r3', 'r4'];
-    for (const id of ids) await store.appendTurn(tenant, turn(id));
-    const open = await closeGate(at);
-    await Promise.all(ids.map((id) => refusal(store.deleteResponse(tenant, id))));
-    const messages = await Promise.all(
-      ids.map(async (id) => (await refusal(store.deleteResponse(tenant, id))).message),
-    );
-    expect(messages.filter((text) => text.includes('being deleted'))).toHaveLength(2);
-    await open();
-    await vi.waitFor(async () => expect(await entryCount(at)).toBe(2));
-    const deleteAll = async (): Promise<boolean[]> => {
-      return Promise.all(ids.map((id) => store.deleteResponse(tenant, id)));
-    };
-    // A server notices that a client has gone when its statement is over.
-    const outcomes = await vi.waitFor(deleteAll);
-    expect(outcomes).toHaveLength(4);
-    expect(await entryCount(at)).toBe(0);
-  });
-
-  test('closing gives up a deletion that goes on, and nothing of it has happened', async () => {
-    const at = await freshPostgresSchema();
-    const store = await openPostgres(at, { timeoutMs: 1_500 });
-    await makeConversation(store, tenant, 'conv', ['a', 'b']);
-    const open = await closeGate(at);
-    await refusal(store.deleteConversation(tenant, 'conv'));
-    await store.close();
-    await open();
-    const again = await openPostgres(at);
-    expect(await conversationIds(again, tenant, 'conv')).toEqual(['a', 'b']);
-    expect(await again.deleteConversation(tenant, 'conv')).toBe(true);
-    expect(await entryCount(at)).toBe(0);
   });
 
   test('what takes the long way is bounded in bytes', async () => {

@@ -9,6 +9,7 @@ import {
   conversationIds,
   conversationTurn,
   findItem,
+  findItems,
   follow,
   headOfConversation,
   headOfResponse,
@@ -148,7 +149,7 @@ describePostgres('rows in PostgreSQL', () => {
       response: await tripsOf(() => store.getResponse(tenant, 'r7')),
       fork: await tripsOf(() => contextOf(store, tenant, last)),
       page: await tripsOf(() => page(store, tenant, view, at500)),
-      items: await tripsOf(() => store.findItems(tenant, ['in-r1', 'in-r2', 'in-r3', 'nothing'])),
+      items: await tripsOf(() => findItems(store, tenant, ['in-r1', 'in-r2', 'in-r3', 'nothing'])),
       item: await tripsOf(() => store.getItem(tenant, 'conv', 'a')),
       conversation: await tripsOf(() => store.getConversation(tenant, 'conv')),
     }).toEqual({ response: 1, fork: 2, page: 3, items: 2, item: 1, conversation: 1 });

@@ -156,10 +156,10 @@ class Script {
   async #storable(tenant: string): Promise<StorableItem[]> {
     const list: StorableItem[] = [];
     for (let left = 1 + Math.floor(this.#random() * 3); left > 0; left -= 1) {
-      const dice = this.#random();
-      const known = this.#item();
-      const found = dice < 0.25 ? (await this.#oracle.findItems(tenant, [known])).get(known) : undefined;
-      if (found !== undefined) list.push({ id: known, target: found.place });
+      const [dice, known] = [this.#random(), this.#item()];
+      const found = dice < 0.25 && (await this.#oracle.findItems(tenant, [known], wholeContext));
+      const target = found instanceof Map ? found.get(known)?.place : undefined;
+      if (target !== undefined) list.push({ id: known, target });
       else if (dice > 0.93) list.push(message(known));
       else list.push(this.#fresh(message));
     }
@@ -256,7 +256,7 @@ class Script {
     const readings: readonly Operation['ask'][] = [
       (store) => store.getConversation(tenant, id),
       (store) => store.getItem(tenant, id, item),
-      (store) => store.findItems(tenant, [item, id, response]),
+      (store) => store.findItems(tenant, [item, id, response], wholeContext),
       (store) => store.listItems(tenant, { kind: 'conversation', id }, page),
       (store) => store.listItems(tenant, { kind: 'input_of', responseId: response }, page),
       (store) => store.readContext(tenant, { kind: 'response', id: response }, page.limit * 100_000),
@@ -313,7 +313,7 @@ async function everythingIn(store: Store, script: Script): Promise<Record<string
       await put(`input of ${id}`, (each) => each.listItems(tenant, { kind: 'input_of', responseId: id }, page));
       await put(`context of ${id}`, (each) => each.readContext(tenant, { kind: 'response', id }, wholeContext));
     }
-    await put('items', (each) => each.findItems(tenant, script.itemIds));
+    await put('items', (each) => each.findItems(tenant, script.itemIds, wholeContext));
   }
   return all;
 }
@@ -457,7 +457,7 @@ async function race(kind: Kind, seed: number): Promise<void> {
   for (const id of shared) await store.deleteConversation(tenant, id);
   for (const id of names) {
     expect(await store.getResponse(tenant, id)).toBeUndefined();
-    expect((await store.findItems(tenant, [`in-${id}`, `out-${id}`, `post_${id}`])).size, id).toBe(0);
+    expect(await store.findItems(tenant, [`in-${id}`, `out-${id}`, `post_${id}`], 0), id).toEqual(new Map());
   }
   expect(await left(), 'rows or documents in an emptied database').toBe(0);
 }
@@ -482,7 +482,7 @@ async function checkTold(store: Store, told: Told): Promise<void> {
   }
   for (const id of told.lost) {
     expect(await store.getResponse(tenant, id)).toBeUndefined();
-    expect((await store.findItems(tenant, [`in-${id}`, `out-${id}`])).size).toBe(0);
+    expect(await store.findItems(tenant, [`in-${id}`, `out-${id}`], 0)).toEqual(new Map());
   }
 }
 

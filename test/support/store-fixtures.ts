@@ -145,5 +145,16 @@ export function idsOf(list: readonly Item[]): string[] {
 
 /** The newest live item of one id. */
 export async function findItem(store: Store, tenant: string, id: string): Promise<FoundItem | undefined> {
-  return (await store.findItems(tenant, [id])).get(id);
+  return (await findItems(store, tenant, [id])).get(id);
+}
+
+/** The newest live items of some ids, however large they are. */
+export async function findItems(
+  store: Store,
+  tenant: string,
+  ids: readonly string[],
+): Promise<ReadonlyMap<string, FoundItem>> {
+  const found = await store.findItems(tenant, ids, Number.POSITIVE_INFINITY);
+  if (found === 'too_large') throw new Error('Items without a bound are too large');
+  return found;
 }

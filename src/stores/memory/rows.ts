@@ -23,6 +23,9 @@ const threadOverheadBytes = 600;
 const entryOverheadBytes = 500;
 const indexOverheadBytes = 200;
 
+/** Of entries that are asked for by their places, and then decoded side by side. */
+const maxEntriesChars = 8 * 1024 * 1024;
+
 type Place = { readonly position: number; readonly isReference: boolean; readonly sequence: number };
 
 type Thread = {
@@ -75,7 +78,15 @@ export class MemoryRows implements WriteRows {
   }
 
   entries(tenant: string, places: readonly EntryPlace[]): readonly (EntryRow | undefined)[] {
-    return places.map(({ threadId, position }) => this.#used(tenant, threadId)?.entries[position]);
+    const found: (EntryRow | undefined)[] = [];
+    let chars = 0;
+    for (const { threadId, position } of places) {
+      const entry = this.#used(tenant, threadId)?.entries[position];
+      found.push(entry);
+      chars += entry?.itemsJson?.length ?? 0;
+      if (chars > maxEntriesChars) break;
+    }
+    return found;
   }
 
   entryOfResponse(tenant: string, responseId: string): EntryRow | undefined {
@@ -97,11 +108,11 @@ export class MemoryRows implements WriteRows {
     const found: EntryRow[] = [];
     for (const stretch of stretches) {
       for (const entry of this.#walk(tenant, stretch, order)) {
-        if (found.length >= wanted) return { entries: found, isLast: false };
+        if (found.length >= wanted) return { entries: found, isLast: false, provesThreads: true };
         found.push(entry);
       }
     }
-    return { entries: found, isLast: true };
+    return { entries: found, isLast: true, provesThreads: true };
   }
 
   entriesWith(tenant: string, itemId: string, threadIds: readonly string[]): readonly EntryRow[] {

@@ -2,7 +2,7 @@ import { StoreUnavailable } from '../../store.ts';
 import { indexOf } from '../entry-items.ts';
 import type { EntryRow } from '../rows.ts';
 import { withoutItem } from '../writing.ts';
-import type { Values } from './call.ts';
+import type { Call, Values } from './call.ts';
 import {
   asDocument,
   asEntry,
@@ -15,6 +15,7 @@ import {
   itemDigest,
   liveRoot,
   optional,
+  ownerOf,
   referenceDigest,
   type Texts,
   text,
@@ -26,6 +27,8 @@ import { changeEntry, maxAttempts, type Work } from './work.ts';
 /** Entries of one thread that hold one id, at a time: more than one only where runs repeated it. */
 const entriesAtOnce = 200;
 const namesAtOnce = 500;
+/** Documents of an emptied tree. */
+const emptiedAtOnce = 500;
 
 /** What an entry holds that only takes a place. */
 const nothing = { itemsJson: undefined, inputCount: 0, textBytes: 0, hasReferences: false };
@@ -141,12 +144,13 @@ async function replace(work: Work, before: EntryDocument, { row, unset }: Edited
 /** See R4. Exactly one caller takes the response's id out of its entry. */
 export async function deleteResponse(work: Work, tenant: string, id: string): Promise<boolean> {
   const { call } = work;
-  const projection = { tenant: 1, thread: 1, position: 1, kind: 1, tree: 1 };
+  const projection = { tenant: 1, thread: 1, position: 1, kind: 1, tree: 1, 'root.conversationId': 1 };
   const found = await call.findOne(entries, { tenant: text(tenant), responseId: text(id) }, projection);
   if (found === undefined) return false;
   const place = asDocument(found);
   const isOfConversation = place.kind === 'conversation';
-  if (isOfConversation && (await call.findOne(entries, liveRoot(tenant, place.thread), { _id: 1 })) === undefined) {
+  const owner = ownerOf(place);
+  if (owner !== undefined && (await call.findOne(entries, liveRoot(tenant, owner), { _id: 1 })) === undefined) {
     return false;
   }
   const editing = edit(work, place, (row) => {
@@ -162,16 +166,28 @@ export async function deleteResponse(work: Work, tenant: string, id: string): Pr
 }
 
 /**
- * Removes the last traces of a tree in which nothing is left. Each document goes only while it is empty itself, so that
- * what is appended meanwhile stays; it then has lost the root of its thread, which readers know how to do without.
+ * Removes the last traces of a tree in which nothing is left. What is appended meanwhile stays; it then has lost the root
+ * of its thread, which readers know how to do without: it had nothing before it. That is so because each document that
+ * goes was empty before it was asked whether the tree holds anything. One that is emptied later may be the root of what
+ * came in between, and tell where that comes from.
  */
 export async function sweepTree(work: Work, tenant: string, tree: string): Promise<void> {
   const { call, facts } = work;
   const inTree = { tenant: text(tenant), tree: text(tree) };
-  if ((await call.findOne(entries, { ...inTree, hasItems: true }, { _id: 1 })) !== undefined) return;
+  const emptied = { ...inTree, kind: { $in: ['chain', 'record'] }, hasItems: { $exists: false } };
+  if (!(await isEmptyTree(call, tenant, tree))) return;
   if ((await call.findOne(entries, liveRoot(tenant, tree), { _id: 1 })) !== undefined) return;
-  await call.remove(entries, { ...inTree, kind: { $in: ['chain', 'record'] }, hasItems: { $exists: false } });
+  for (;;) {
+    const listed = await call.find(entries, { filter: emptied, limit: emptiedAtOnce, projection: { _id: 1 } });
+    if (listed.length === 0 || !(await isEmptyTree(call, tenant, tree))) break;
+    await call.remove(entries, { ...emptied, _id: { $in: listed.map((each) => text(asDocument(each)._id)) } });
+  }
   facts.forgetTree(tenant, tree);
+}
+
+export async function isEmptyTree(call: Call, tenant: string, tree: string): Promise<boolean> {
+  const filter = { tenant: text(tenant), tree: text(tree), hasItems: true };
+  return (await call.findOne(entries, filter, { _id: 1 })) === undefined;
 }
 
 /** Which of these owners of chunks an entry of the thread names. */

@@ -213,6 +213,11 @@ export function asDocument(found: Values): EntryDocument {
   return found as EntryDocument;
 }
 
+/** The conversation that an entry is of, or a record of a run on: whatever is there of it goes with that. */
+export function ownerOf({ kind, thread, root }: Pick<EntryDocument, 'kind' | 'thread' | 'root'>): string | undefined {
+  return kind === 'conversation' ? thread : root?.conversationId;
+}
+
 /** Undefined for an entry that is no root. */
 export function asThread(document: EntryDocument): ThreadRow | undefined {
   const { root } = document;

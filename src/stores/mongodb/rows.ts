@@ -12,6 +12,7 @@ import {
   inThread,
   itemDigest,
   liveRoot,
+  ownerOf,
   referenceDigest,
   rootlessThread,
   rootPosition,
@@ -45,6 +46,8 @@ export class MongoReadRows implements ReadRows {
   readonly #facts: RootFacts;
   /** Conversations that this reading has found to exist. */
   readonly #alive = new Set<string>();
+  /** Those of them whose newest position was asked for at the same moment, so that a deletion may have come between. */
+  readonly #unproven = new Set<string>();
 
   constructor(call: Call, facts: RootFacts) {
     this.#call = call;
@@ -60,14 +63,17 @@ export class MongoReadRows implements ReadRows {
       textsHidden,
     );
     const thread = found === undefined ? undefined : asThread(asDocument(found));
-    if (thread === undefined) return undefined;
+    if (thread === undefined) {
+      this.#alive.delete(id);
+      return undefined;
+    }
     if (thread.kind === 'conversation') this.#alive.add(id);
     else this.#facts.learn(tenant, thread);
     return thread;
   }
 
   async threadHead(tenant: string, id: string): Promise<ThreadHead | undefined> {
-    const [thread, newest] = await Promise.all([
+    const [found, newest] = await Promise.all([
       this.thread(tenant, id),
       this.#call.find(entries, {
         filter: { ...inThread(tenant, id), position: { $gte: 0 } },
@@ -76,18 +82,19 @@ export class MongoReadRows implements ReadRows {
         projection: { _id: 0, position: 1 },
       }),
     ]);
-    if (thread === undefined) return undefined;
-    return { thread, head: Number(newest[0]?.['position'] ?? rootPosition) };
+    const head = Number(newest[0]?.['position'] ?? rootPosition);
+    if (found?.kind === 'conversation') this.#unproven.add(id);
+    // Where nothing is there to be read, nobody asks again.
+    const thread = head === rootPosition && found?.kind === 'conversation' ? await this.thread(tenant, id) : found;
+    return thread === undefined ? undefined : { thread, head };
   }
 
   async entries(tenant: string, places: readonly EntryPlace[]): Promise<readonly (EntryRow | undefined)[]> {
-    // A client may name any place, also that of a root.
-    const wanted = places.filter(({ position }) => position >= 0);
-    if (wanted.length === 0) return places.map(() => undefined);
-    const found = await this.#documents(tenant, wanted, itemsShown);
-    const rows = await this.#rows(await this.#living(tenant, found));
+    const documents = await this.#documents(tenant, places);
+    const there = documents.filter((document) => document !== undefined);
+    const rows = await this.#rows(await this.#living(tenant, there));
     const byPlace = new Map(rows.map((row) => [keyOf(row), row]));
-    return places.map((place) => byPlace.get(keyOf(place)));
+    return places.slice(0, documents.length).map((place) => byPlace.get(keyOf(place)));
   }
 
   /** What has a place now, whether its conversation is there or not. */
@@ -123,16 +130,33 @@ export class MongoReadRows implements ReadRows {
   }
 
   async chunk(tenant: string, stretches: readonly Stretch[], order: Order, wanted: number): Promise<Chunk> {
+    const [chunk, isProven] = await Promise.all([
+      this.#chunk(tenant, stretches, order, wanted),
+      this.#proveHeads(tenant, stretches),
+    ]);
+    // Nothing rather than a part: whoever asked finds out that the conversation is gone.
+    return isProven ? chunk : nothingMore;
+  }
+
+  /** Whether the conversations among these threads were still there when it was known how far they go. */
+  async #proveHeads(tenant: string, stretches: readonly Stretch[]): Promise<boolean> {
+    for (const { threadId } of stretches) {
+      if (this.#unproven.delete(threadId) && (await this.thread(tenant, threadId)) === undefined) return false;
+    }
+    return true;
+  }
+
+  async #chunk(tenant: string, stretches: readonly Stretch[], order: Order, wanted: number): Promise<Chunk> {
     for (let rest = stretches; rest.length > 0; ) {
       const page = await this.#page(tenant, rest, order, wanted);
       const rows = await this.#rows(await this.#living(tenant, page.documents));
       // What was emptied meanwhile holds no items any more.
       const held = rows.filter(({ itemsJson }) => itemsJson !== undefined);
-      if (page.rest.length === 0) return { entries: held, isLast: true };
-      if (held.length > 0) return { entries: held, isLast: false };
+      if (page.rest.length === 0) return { entries: held, isLast: true, provesThreads: false };
+      if (held.length > 0) return { entries: held, isLast: false, provesThreads: false };
       rest = page.rest;
     }
-    return { entries: [], isLast: true };
+    return nothingMore;
   }
 
   async #page(tenant: string, stretches: readonly Stretch[], order: Order, wanted: number): Promise<Page> {
@@ -261,7 +285,7 @@ export class MongoReadRows implements ReadRows {
       filter: { tenant: text(tenant), ids: itemDigest(itemId), sequence: { $lt: before } },
       sort: { sequence: -1 },
       limit: candidatesPerId,
-      projection: { _id: 0, thread: 1, position: 1, kind: 1, sequence: 1 },
+      projection: { _id: 0, thread: 1, position: 1, kind: 1, sequence: 1, 'root.conversationId': 1 },
     });
     return found.map(asDocument);
   }
@@ -276,6 +300,8 @@ export class MongoReadRows implements ReadRows {
     if (document.kind === 'conversation') return this.thread(tenant, document.thread);
     const own = asThread(document);
     if (own !== undefined) {
+      const { conversationId } = own;
+      if (conversationId !== undefined && (await this.thread(tenant, conversationId)) === undefined) return undefined;
       this.#facts.learn(tenant, own);
       return own;
     }
@@ -284,26 +310,38 @@ export class MongoReadRows implements ReadRows {
     return found ?? rootlessThread(document);
   }
 
-  async #documents(
-    tenant: string,
-    places: readonly EntryPlace[],
-    projection: Values,
-  ): Promise<readonly EntryDocument[]> {
-    const [first] = places;
-    const only = places.length === 1 && first !== undefined;
-    const filter = only ? at(tenant, first) : { $or: places.map((place) => at(tenant, place)) };
-    const found = await this.#call.find(entries, { filter, limit: places.length, projection });
-    if (only || isWhole(found.map(asDocument), places.length + 1)) return found.map(asDocument);
+  /** Those at the first of these places, at least at one of them, as far as they may be held at a time. */
+  async #documents(tenant: string, places: readonly EntryPlace[]): Promise<readonly (EntryDocument | undefined)[]> {
+    // A client may name any place, also that of a root.
+    const wanted = places.filter(({ position }) => position >= 0);
+    const found = await this.#at(tenant, wanted);
     // More than one answer takes: one by one.
-    const parts: EntryDocument[] = [];
-    for (const place of places) parts.push(...(await this.#documents(tenant, [place], projection)));
-    return parts;
+    const isOneByOne = wanted.length > 1 && !isWhole(found, wanted.length + 1);
+    const byPlace = new Map(found.map((document) => [keyOf(placeOf(document)), document]));
+    const documents: (EntryDocument | undefined)[] = [];
+    let bytes = 0;
+    for (const place of places) {
+      let document = byPlace.get(keyOf(place));
+      if (isOneByOne && document === undefined && place.position >= 0) [document] = await this.#at(tenant, [place]);
+      documents.push(document);
+      bytes += document?.bytes ?? 0;
+      if (bytes > maxChunkBytes) break;
+    }
+    return documents;
+  }
+
+  async #at(tenant: string, places: readonly EntryPlace[]): Promise<readonly EntryDocument[]> {
+    const [first] = places;
+    if (first === undefined) return [];
+    const filter = places.length === 1 ? at(tenant, first) : { $or: places.map((place) => at(tenant, place)) };
+    const found = await this.#call.find(entries, { filter, limit: places.length, projection: itemsShown });
+    return found.map(asDocument);
   }
 
   /** Leaves out what is of a conversation that is deleted, or is just being made. */
   async #living(tenant: string, documents: readonly EntryDocument[]): Promise<readonly EntryDocument[]> {
-    const asked = documents.filter(({ kind, thread }) => kind === 'conversation' && !this.#alive.has(thread));
-    const threads = [...new Set(asked.map(({ thread }) => text(thread)))];
+    const owners = documents.map(ownerOf).filter((owner) => owner !== undefined && !this.#alive.has(owner));
+    const threads = [...new Set(owners)].map((owner) => text(owner ?? ''));
     for (let from = 0; from < threads.length; from += maxThreadsAtOnce) {
       const some = threads.slice(from, from + maxThreadsAtOnce);
       const found = await this.#call.find(entries, {
@@ -313,7 +351,10 @@ export class MongoReadRows implements ReadRows {
       });
       for (const each of found) this.#alive.add(String(each['thread']));
     }
-    return documents.filter(({ kind, thread }) => kind !== 'conversation' || this.#alive.has(thread));
+    return documents.filter((document) => {
+      const owner = ownerOf(document);
+      return owner === undefined || this.#alive.has(owner);
+    });
   }
 
   async #rows(documents: readonly EntryDocument[]): Promise<EntryRow[]> {
@@ -325,6 +366,8 @@ export class MongoReadRows implements ReadRows {
     return rows;
   }
 }
+
+const nothingMore: Chunk = { entries: [], isLast: true, provesThreads: false };
 
 /** Some documents, and the stretches that are still to be walked after them. */
 type Page = { readonly documents: readonly EntryDocument[]; readonly rest: readonly Stretch[] };
@@ -420,6 +463,10 @@ function inOrderOf(
   return stretches.flatMap(({ threadId, from, to }) =>
     (byThread.get(threadId) ?? []).filter(({ position }) => from <= position && position <= to),
   );
+}
+
+function placeOf({ thread, position }: EntryDocument): EntryPlace {
+  return { threadId: thread, position };
 }
 
 function keyOf({ threadId, position }: EntryPlace): string {

@@ -4,6 +4,7 @@ import { removeRest } from './conversations.ts';
 import { removeOrphans } from './deletion.ts';
 import type { Deployment } from './deployment.ts';
 import { asDocument, at, type ChunkDocument, chunks, type EntryDocument, entries, rootPosition } from './documents.ts';
+import { Leftovers } from './leftovers.ts';
 import type { Work } from './work.ts';
 
 const minuteMs = 60_000;
@@ -20,6 +21,8 @@ const conversationsAtOnce = 50;
 const chunksAtOnce = 500;
 /** The walk through the chunks, of which nearly all are named, takes several rounds where there are many. */
 const maxChunkStepsPerRound = 100;
+/** The same for the entries. */
+const maxEntryStepsPerRound = 100;
 /** After so many failures the rest of a round is left to the next: the database is not well. */
 const maxFailuresPerRound = 20;
 /** Between two steps, so that a long clean-up is no load. */
@@ -33,14 +36,15 @@ export type Sweep = {
 };
 
 /**
- * Removes what crashes left behind: the rest of deleted conversations, chunks that no entry names. Any server may do it
- * at any time, several at once too. A round goes through all marks that there are, in bounded steps; what can't be
- * finished is passed over, and tried again in a later round.
+ * Removes what crashes left behind: the rest of deleted conversations, entries that nobody can come upon, chunks that no
+ * entry names. Any server may do it at any time, several at once too. A round goes through all marks that there are, in
+ * bounded steps; what can't be finished is passed over, and tried again in a later round.
  */
 export class Sweeper {
   readonly #sweep: Sweep;
   #timer: NodeJS.Timeout | undefined;
   readonly #ending = new AbortController();
+  readonly #leftovers: Leftovers;
   /** Where the walk through the marks goes on in the next round, after one that was broken off. */
   #marksAfter = 0;
   /** The same for the chunks. */
@@ -48,6 +52,7 @@ export class Sweeper {
 
   constructor(sweep: Sweep) {
     this.#sweep = sweep;
+    this.#leftovers = new Leftovers(sweep);
   }
 
   /** First a minute from now, then every hour, never at the same time as all the other servers. */
@@ -90,6 +95,7 @@ export class Sweeper {
         this.#marksAfter = (await this.#deletions(nowMs, this.#marksAfter, ofMarks)) ?? 0;
       } while (this.#marksAfter !== 0 && (await this.#mayGoOn(ofMarks)));
     });
+    await this.#entries(nowMs);
     const ofChunks = new Failures();
     await ofChunks.passOver(async () => {
       let step = 0;
@@ -97,6 +103,19 @@ export class Sweeper {
         this.#chunksFrom = (await this.#orphans(nowMs, this.#chunksFrom, ofChunks)) ?? 0;
         step += 1;
       } while (this.#chunksFrom !== 0 && step < maxChunkStepsPerRound && (await this.#mayGoOn(ofChunks)));
+    });
+  }
+
+  async #entries(nowMs: number): Promise<void> {
+    const failures = new Failures();
+    for (const suspect of this.#leftovers.take(nowMs)) {
+      if (this.#ending.signal.aborted || failures.areTooMany) return;
+      await failures.passOver(() => this.#leftovers.remove(suspect));
+    }
+    await failures.passOver(async () => {
+      for (let step = 1; (await this.#leftovers.look(nowMs)) && step < maxEntryStepsPerRound; step += 1) {
+        if (!(await this.#mayGoOn(failures))) return;
+      }
     });
   }
 

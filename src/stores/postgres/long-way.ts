@@ -12,8 +12,8 @@ const maxPauseMs = 25;
 const maxBytes = 256 * 1024 * 1024;
 /** How long a deletion may take, however long its caller waits. */
 const deletionTimeoutMs = 15 * 60_000;
-/** How many deletions may outlast their callers at once. */
-const maxLate = 2;
+/** How long the server may take to let go of one that is broken off. */
+const breakOffTimeoutMs = 5_000;
 /** Decided before the caller is told: who comes again at once should find it decided. */
 const headStartMs = 20;
 
@@ -26,7 +26,8 @@ export type LongWaySetup = TransactionSetup & { readonly pool: Pool };
  * A deletion may be of any size, and has to be whole. If it ended with its caller's time, what is too large to be
  * deleted within it could never be deleted. So once it has its locks it goes on: the caller is told in time to come
  * again, who comes meanwhile is told the same, and who comes afterwards finds it done. Its connection no longer counts
- * among those of the pool; a few deletions may do so at once, and the others are broken off.
+ * among those of the pool; a few deletions may do so at once, and the others are broken off: the server is told to stop,
+ * and until it has, their connections count.
  */
 export class LongWay {
   readonly #setup: LongWaySetup;
@@ -40,8 +41,6 @@ export class LongWay {
 
   /** @param wasTried an attempt on the fast way may have been committed. */
   async go(operation: WriteOperation, deadlineMs: number, wasTried: boolean): Promise<WriteResult> {
-    // It would wait for a lock, and keep a connection from others meanwhile.
-    if (this.#late.has(subjectOf(operation))) throw unavailable('what this is about is being deleted');
     const bytes = waitingBytes(operation);
     if (this.#bytes > 0 && this.#bytes + bytes > maxBytes) throw unavailable('too much is waiting to be written');
     this.#bytes += bytes;
@@ -54,10 +53,13 @@ export class LongWay {
 
   async #insist(operation: WriteOperation, deadlineMs: number, wasTried: boolean): Promise<WriteResult> {
     const { pool } = this.#setup;
+    const subject = subjectOf(operation);
     let isPatient = wasTried;
     /** What an earlier attempt would have answered, which may have been committed. */
     let doubt: Transaction['answer'];
     for (let attempt = 1; ; attempt += 1) {
+      // It would wait for a lock, and keep a connection from others meanwhile.
+      if (this.#late.has(subject)) throw unavailable('what this is about is being deleted');
       const session = await pool.acquire(deadlineMs, isPatient);
       const { transaction, end } = this.#begin(operation, session, deadlineMs);
       let failure: unknown;
@@ -71,7 +73,7 @@ export class LongWay {
         end();
         pool.release(session, failure);
       }
-      if (performance.now() >= deadlineMs) throw tooSlow();
+      if (session.isCancelled || performance.now() >= deadlineMs) throw tooSlow();
       if (isDoubtful(failure) && transaction.mayBeCommitted) {
         isPatient = true;
         doubt ??= transaction.answer;
@@ -89,20 +91,33 @@ export class LongWay {
     }
     const patience = { statement: statements.patience, values: [String(deletionTimeoutMs)] };
     const setup = { statements, preamble: [...preamble, patience] };
-    const transaction = new Transaction(setup, session, performance.now() + deletionTimeoutMs);
+    const endMs = performance.now() + deletionTimeoutMs;
+    const transaction = new Transaction(setup, session, endMs + breakOffTimeoutMs);
     const subject = subjectOf(operation);
-    const onDeadline = (): void => {
-      if (transaction.hasLocked && this.#late.size < maxLate) {
-        this.#late.add(subject);
-        pool.lend(session);
-      } else {
-        session.destroy();
-      }
+    let isLate = false;
+    let timer: NodeJS.Timeout;
+    const after = (ms: number, next: () => void): void => {
+      clearTimeout(timer);
+      timer = setTimeout(next, Math.max(1, ms));
     };
-    const timer = setTimeout(onDeadline, Math.max(1, deadlineMs - headStartMs - performance.now()));
+    const breakOff = (): void => {
+      // To cancel a commit would leave a change that standbys may not have, and call it done. Its answer is waited for.
+      if (transaction.mayBeCommitted) after(breakOffTimeoutMs, () => session.destroy());
+      else void session.cancel(breakOffTimeoutMs);
+    };
+    const onDeadline = (): void => {
+      isLate = transaction.hasLocked && !this.#late.has(subject) && pool.lend(session, breakOff);
+      if (!isLate) {
+        breakOff();
+        return;
+      }
+      this.#late.add(subject);
+      after(endMs - performance.now(), breakOff);
+    };
+    after(deadlineMs - headStartMs - performance.now(), onDeadline);
     const end = (): void => {
       clearTimeout(timer);
-      this.#late.delete(subject);
+      if (isLate) this.#late.delete(subject);
     };
     return { transaction, end };
   }

@@ -26,6 +26,8 @@ const staleAfterMs = 15_000;
 const staleCheckMs = 1_000;
 const reconnectPauseMs = 100;
 const maxReadAttempts = 3;
+/** What operations may keep for long, besides `size`. */
+const maxLent = 2;
 const maxLosses = 2;
 
 const probe: Statement = { name: 'probe', text: 'SELECT 1' };
@@ -35,8 +37,8 @@ export class Pool {
   readonly #setup: PoolSetup;
   readonly #idle: Session[] = [];
   readonly #all = new Set<Session>();
-  /** In use, and no longer among those that the size counts. */
-  readonly #lent = new Set<Session>();
+  /** In use, and no longer among those that the size counts, with what gives them up. */
+  readonly #lent = new Map<Session, () => void>();
   /** First come, first served. */
   readonly #waiters = new Set<Waiter>();
   #opening = 0;
@@ -68,16 +70,19 @@ export class Pool {
       for (const other of this.#idle.splice(0)) other.destroy();
     }
     if (!session.isOpen) return;
-    if (this.#isClosed || this.#lent.delete(session)) void session.end();
+    if (this.#isClosed || session.isCancelled || this.#lent.has(session)) void session.end();
     else this.#give(session);
   }
 
-  /** Lets an operation keep its connection for long: another may be opened in its place. Closing does not wait for it. */
-  lend(session: Session): void {
-    if (!this.#all.delete(session)) return;
-    this.#lent.add(session);
-    if (this.#isClosed) this.#endLent();
-    else this.#openMore();
+  /**
+   * Lets an operation keep its connection for long: another may be opened in its place. False where too many are kept.
+   * Closing calls `giveUp`, which has to bring the connection back, or to an end, before long.
+   */
+  lend(session: Session, giveUp: () => void): boolean {
+    if (this.#lent.size >= maxLent || this.#isClosed || !this.#all.delete(session)) return false;
+    this.#lent.set(session, giveUp);
+    this.#openMore();
+    return true;
   }
 
   /** Asks one question that changes nothing, and again on another connection where the first one breaks. */
@@ -103,9 +108,9 @@ export class Pool {
     const closed = unavailable('the store is closed');
     for (const waiter of this.#waiters) settle(waiter, closed);
     this.#waiters.clear();
-    this.#endLent();
+    for (const giveUp of this.#lent.values()) giveUp();
     await Promise.all(this.#idle.splice(0).map((session) => session.end()));
-    if (this.#all.size > 0) await new Promise<void>((resolve) => (this.#whenEmpty = resolve));
+    if (this.#all.size + this.#lent.size > 0) await new Promise<void>((resolve) => (this.#whenEmpty = resolve));
   }
 
   #wait(deadlineMs: number, isPatient: boolean): Promise<Session> {
@@ -179,13 +184,8 @@ export class Pool {
     this.#lent.delete(session);
     const at = this.#idle.indexOf(session);
     if (at >= 0) this.#idle.splice(at, 1);
-    if (this.#isClosed && this.#all.size === 0) this.#whenEmpty?.();
+    if (this.#isClosed && this.#all.size + this.#lent.size === 0) this.#whenEmpty?.();
     if (!this.#isClosed) this.#openMore();
-  }
-
-  #endLent(): void {
-    for (const session of [...this.#lent]) session.destroy();
-    if (this.#all.size === 0) this.#whenEmpty?.();
   }
 
   async #isAlive(session: Session, deadlineMs: number): Promise<boolean> {

@@ -14,8 +14,8 @@ const maxNames = 1_000;
 
 /**
  * Reading, one question at a time, each on whatever connection is free. It needs no transaction: entries are only added
- * and emptied, a head is read before the entries up to it, and a thread that is removed while it is read is read as far
- * as it was there.
+ * and emptied, a head is read before the entries up to it, and whether a thread was removed meanwhile is asked at the end
+ * (`reading.ts`).
  */
 export class PgReadRows implements ReadRows {
   protected readonly statements: Statements;
@@ -53,10 +53,11 @@ export class PgReadRows implements ReadRows {
     }
     const threads = textArray(places.map(({ threadId }) => placeKeyOf(threadId)));
     const positions = plainArray(places.map(({ position }) => position));
-    const rows = await this.ask(this.statements.readEntries, [keyOf(tenant), threads, positions]);
+    const rows = await this.ask(this.statements.readEntries, [keyOf(tenant), threads, positions, String(maxBytes)]);
     const found: (EntryRow | undefined)[] = places.map(() => undefined);
     for (const row of rows) found[Number(row[entryWidth]) - 1] = asEntry(row);
-    return found;
+    // What was not answered for its size lies behind the last row.
+    return bytesOf(found) < maxBytes ? found : found.slice(0, Number(rows.at(-1)?.[entryWidth]));
   }
 
   async entryOfResponse(tenant: string, responseId: string): Promise<EntryRow | undefined> {
@@ -93,11 +94,11 @@ export class PgReadRows implements ReadRows {
       const some = stretches.slice(at, at + size);
       const rows = await this.#walk(tenant, some, order, limit);
       const entries = rows.map((row) => asEntry(row));
-      const bytes = entries.reduce((sum, { itemsJson }) => sum + Buffer.byteLength(itemsJson ?? ''), 0);
-      const isWhole = entries.length < limit && bytes < maxBytes;
-      if (entries.length > 0) return { entries, isLast: isWhole && at + size >= stretches.length };
+      const isWhole = entries.length < limit && bytesOf(entries) < maxBytes;
+      const isLast = isWhole && at + size >= stretches.length;
+      if (entries.length > 0) return { entries, isLast, provesThreads: true };
     }
-    return { entries: [], isLast: true };
+    return { entries: [], isLast: true, provesThreads: false };
   }
 
   #walk(tenant: string, stretches: readonly Stretch[], order: Order, limit: number): Promise<readonly Row[]> {
@@ -141,4 +142,8 @@ export class PgReadRows implements ReadRows {
     }
     return found;
   }
+}
+
+function bytesOf(entries: readonly (EntryRow | undefined)[]): number {
+  return entries.reduce((sum, entry) => sum + Buffer.byteLength(entry?.itemsJson ?? ''), 0);
 }

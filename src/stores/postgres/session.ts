@@ -1,4 +1,5 @@
 import { Client, type ClientConfig, type Connection } from 'pg';
+import { type CancelKey, requestCancel } from './cancel.ts';
 import { ConnectionLost, Refusal, tooSlow } from './failures.ts';
 
 /** A statement with a constant text; values are always parameters. Without a name it is not kept prepared. */
@@ -21,6 +22,10 @@ export type SessionSetup = {
   /** False behind a pooler that gives each transaction another connection: then nothing is prepared ahead. */
   readonly canPrepare: boolean;
 };
+
+/** How long one cancel request may take, and the pause before the next. */
+const cancelRequestMs = 1_000;
+const cancelPauseMs = 250;
 
 type ServerError = { readonly code?: string; readonly severity?: string; readonly message?: string };
 
@@ -124,10 +129,12 @@ export function oneLine(text: string): string {
 /** One connection, used by one operation at a time. */
 export class Session {
   readonly #client: Client;
+  readonly #config: ClientConfig;
   readonly #prepared: Set<string> | undefined;
   readonly #doubtful = new Set<string>();
   #isOpen = false;
   #isGone = false;
+  #isCancelled = false;
   /** Called once when the connection is gone, by whatever cause. */
   onEnd: () => void = () => undefined;
   /** When it was last used, on the clock of `performance.now()`. */
@@ -135,6 +142,7 @@ export class Session {
 
   private constructor({ config, canPrepare }: SessionSetup) {
     this.#client = new Client(config);
+    this.#config = config;
     this.#prepared = canPrepare ? new Set() : undefined;
     // Without it, a connection that breaks would end the process.
     this.#client.on('error', () => this.#ended());
@@ -165,12 +173,17 @@ export class Session {
     return this.#isOpen;
   }
 
+  /** Then it is good for nothing but to be ended: what is asked next would meet a cancel request that is late. */
+  get isCancelled(): boolean {
+    return this.#isCancelled;
+  }
+
   /**
    * Asks some questions in one round trip; all succeed or none has any effect, unless one of them ends a transaction.
    * Past the deadline the connection is given up.
    */
   async run(questions: readonly Question[], deadlineMs: number): Promise<readonly Result[]> {
-    if (!this.#isOpen) throw new ConnectionLost('ended', false);
+    if (!this.#isOpen || this.#isCancelled) throw new ConnectionLost('ended', false);
     const batch = new Batch(questions, this.#prepared, this.#doubtful);
     const timer = setTimeout(() => this.destroy(), Math.max(1, deadlineMs - performance.now()));
     this.#client.query(batch);
@@ -188,7 +201,25 @@ export class Session {
     return result ?? { rows: [], tag: '' };
   }
 
-  /** Ends the connection whatever it is doing. */
+  /**
+   * Has the server stop what it is doing here, which without its client it would go on with. Nothing more can be asked.
+   * The connection lasts until the server has answered and it is ended, or until the time is over.
+   */
+  async cancel(timeoutMs: number): Promise<void> {
+    if (this.#isCancelled) return;
+    this.#isCancelled = true;
+    const deadlineMs = performance.now() + timeoutMs;
+    const key = this.#cancelKey;
+    while (this.#isOpen && performance.now() < deadlineMs) {
+      // Again and again: a server that has not begun with a statement yet does not heed it.
+      const leftMs = Math.min(cancelRequestMs, deadlineMs - performance.now());
+      if (key !== undefined) await requestCancel(this.#config, key, leftMs);
+      await pause(Math.min(cancelPauseMs, Math.max(1, deadlineMs - performance.now())));
+    }
+    if (this.#isOpen) this.destroy();
+  }
+
+  /** Ends the connection whatever it is doing. The server may not notice before its statement is over. */
   destroy(): void {
     this.#ended();
     const { connection } = this.#client as unknown as { readonly connection: Connection };
@@ -204,6 +235,13 @@ export class Session {
     clearTimeout(timer);
   }
 
+  /** Some poolers give none. */
+  get #cancelKey(): CancelKey | undefined {
+    const { processID, secretKey } = this.#client as unknown as Partial<CancelKey>;
+    if (typeof processID !== 'number' || typeof secretKey !== 'number') return undefined;
+    return { processID, secretKey };
+  }
+
   /** A server that is being stopped may say so in one piece with an answer: then nobody was there to be told. */
   #requireAlive(): void {
     if (this.#isGone) throw new ConnectionLost('ended', false);
@@ -215,6 +253,11 @@ export class Session {
     this.#isGone = true;
     this.onEnd();
   }
+}
+
+function pause(ms: number): Promise<void> {
+  // The connection that is cancelled keeps the process alive.
+  return new Promise((resolve) => setTimeout(resolve, ms).unref());
 }
 
 function connectFailure(error: unknown): unknown {

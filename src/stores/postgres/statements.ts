@@ -125,10 +125,10 @@ function reads({ threads, entries, items }: Tables) {
       WHERE e.tenant = $1::text AND e.tree = s.tree AND e.thread = s.thread AND e.position BETWEEN s.first AND s.last
       AND e.items IS NOT NULL ORDER BY e.position ${order} LIMIT $2::int`;
   // The rows in front of one decide whether it still fits: there is always one.
-  const bounded = (from: string, order: string, names: string): string => `SELECT ${names} FROM (
-      SELECT w.*, sum(octet_length(w.items)) OVER (ORDER BY ${order} ROWS UNBOUNDED PRECEDING)
-        - octet_length(w.items) AS before FROM (${from}) w) e
-      WHERE e.before < $3::bigint ORDER BY ${order}`;
+  const bounded = (from: string, order: string, names: string, most = '$3'): string => `SELECT ${names} FROM (
+      SELECT w.*, sum(COALESCE(octet_length(w.items), 0)) OVER (ORDER BY ${order} ROWS UNBOUNDED PRECEDING)
+        - COALESCE(octet_length(w.items), 0) AS before FROM (${from}) w) e
+      WHERE e.before < ${most}::bigint ORDER BY ${order}`;
   const stretch = (order: 'ASC' | 'DESC'): string =>
     bounded(
       `SELECT ${walked} FROM ${entries} e WHERE e.tenant = $1::text AND e.tree = $4::text AND e.thread = $5::text
@@ -148,11 +148,16 @@ function reads({ threads, entries, items }: Tables) {
     readThread: `SELECT ${thread} FROM ${threads} t WHERE t.tenant = $1::text AND t.id = $2::text`,
     readHead: `SELECT ${thread}, (${position}) FROM ${threads} t WHERE t.tenant = $1::text AND t.id = $2::text`,
     head: position,
-    readEntry: `SELECT ${entry} FROM ${entries} e
+    readEntry: `SELECT ${walked} FROM ${entries} e
       WHERE e.tenant = $1::text AND e.thread = $2::text AND e.position = $3::int`,
-    readEntries: `SELECT ${entry}, s.number FROM unnest($2::text[], $3::int[]) WITH ORDINALITY
+    readEntries: bounded(
+      `SELECT ${walked}, s.number FROM unnest($2::text[], $3::int[]) WITH ORDINALITY
         AS s (thread, position, number) CROSS JOIN LATERAL (SELECT * FROM ${entries} o
         WHERE o.tenant = $1::text AND o.thread = s.thread AND o.position = s.position OFFSET 0) e`,
+      'number',
+      `${walked}, NULL, e.number`,
+      '$4',
+    ),
     entryOfResponse: `SELECT ${entry} FROM ${entries} e WHERE e.tenant = $1::text AND e.response_id = $2::text`,
     turn: `SELECT ${entry}, ${thread} FROM ${entries} e CROSS JOIN LATERAL (SELECT * FROM ${threads} o
         WHERE o.tenant = $1::text AND o.id = e.thread OFFSET 0) t

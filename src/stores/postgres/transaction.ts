@@ -70,7 +70,8 @@ export class Transaction {
   }
 
   async abandon(failure: unknown): Promise<void> {
-    if (!this.#hasBegun || isDoubtful(failure) || !this.#session.isOpen) return;
+    // One that was cancelled ends with its connection: behind a pooler a late request would meet whoever comes next.
+    if (!this.#hasBegun || isDoubtful(failure) || !this.#session.isOpen || this.#session.isCancelled) return;
     await this.#session.ask(this.#setup.statements.rollback, [], this.#deadlineMs).catch(() => this.#session.destroy());
   }
 

@@ -104,7 +104,15 @@ export class SqliteReadRows implements ReadRows {
   }
 
   entries(tenant: string, places: readonly EntryPlace[]): readonly (EntryRow | undefined)[] {
-    return places.map((place) => this.entry(tenant, place.threadId, place.position));
+    const found: (EntryRow | undefined)[] = [];
+    let chars = 0;
+    for (const { threadId, position } of places) {
+      const entry = this.entry(tenant, threadId, position);
+      found.push(entry);
+      chars += entry?.itemsJson?.length ?? 0;
+      if (chars > maxChunkChars) break;
+    }
+    return found;
   }
 
   entryOfResponse(tenant: string, responseId: string): EntryRow | undefined {
@@ -127,12 +135,12 @@ export class SqliteReadRows implements ReadRows {
     let chars = 0;
     for (const stretch of stretches) {
       for (const entry of this.walk(tenant, stretch, order)) {
-        if (entries.length >= wanted || chars > maxChunkChars) return { entries, isLast: false };
+        if (entries.length >= wanted || chars > maxChunkChars) return { entries, isLast: false, provesThreads: true };
         entries.push(entry);
         chars += entry.itemsJson?.length ?? 0;
       }
     }
-    return { entries, isLast: true };
+    return { entries, isLast: true, provesThreads: true };
   }
 
   entriesWith(tenant: string, itemId: string, threadIds: readonly string[]): readonly EntryRow[] {

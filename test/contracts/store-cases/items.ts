@@ -124,6 +124,26 @@ export const itemCases: readonly StoreCase[] = [
     },
   },
   {
+    title: 'R10 what is found has a bound, and one item may exceed it',
+    async run({ store, tenant }) {
+      const [small, large] = [message('small', 'x'.repeat(100)), message('large', 'x'.repeat(1_000))];
+      await makeConversation(store, tenant, 'conv');
+      await store.appendItems(tenant, 'conv', items(small, message('other', 'x'.repeat(100))));
+      await store.appendItems(tenant, 'conv', items(large));
+      const find = async (ids: readonly string[], maxChars: number) => {
+        const found = await store.findItems(tenant, ids, maxChars);
+        return found === 'too_large' ? found : [...found.keys()];
+      };
+      const chars = small.json.length + large.json.length;
+      expect(await find(['small', 'large', 'nothing'], chars)).toEqual(['small', 'large']);
+      expect(await find(['small', 'large', 'nothing'], chars - 1)).toBe('too_large');
+      expect(await find(['small', 'other'], 2 * small.json.length - 1)).toBe('too_large');
+      expect(await find(['large'], 1)).toEqual(['large']);
+      expect(await find(['nothing', 'large'], 1)).toEqual(['large']);
+      expect(await find([], 0)).toEqual([]);
+    },
+  },
+  {
     title: 'R10 a reference shows its target everywhere',
     async run({ store, tenant }) {
       const place = await follow(store, tenant, 'r1');

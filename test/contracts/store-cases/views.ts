@@ -1,6 +1,8 @@
 import { expect } from 'vitest';
 import {
+  conversationContextIds,
   conversationTurn,
+  findItems,
   follow,
   headOfConversation,
   idsOf,
@@ -127,6 +129,46 @@ export const viewCases: readonly StoreCase[] = [
         expect(first.items.length).toBeLessThan(7);
         expect(await viewIds(store, tenant, view, order)).toEqual(order === 'asc' ? ids : ids.toReversed());
       }
+    },
+  },
+  {
+    title: 'a page of references to very large items is as short, also where one entry holds them all',
+    async run({ store, tenant }) {
+      const ids = Array.from({ length: 7 }, (_, index) => `i${index}`);
+      const text = 'x'.repeat(6 * 1024 * 1024);
+      for (const id of ['large', 'each', 'turn']) await makeConversation(store, tenant, id);
+      for (const [position, id] of ids.entries()) {
+        await store.appendItems(tenant, 'large', items(message(id, text)));
+        await store.appendItems(tenant, 'each', items({ id, target: { threadId: 'large', position } }));
+      }
+      await store.deleteItem(tenant, 'large', 'i4');
+      const references = ids.map((id, position) => ({ id, target: { threadId: 'each', position } }));
+      const input = [message('first'), ...references, message('last')];
+      const base = await headOfConversation(store, tenant, 'turn');
+      await store.appendTurn(tenant, conversationTurn('r1', base, { input, output: [] }));
+      const left = ids.filter((id) => id !== 'i4');
+      for (const { view, order, expected } of [
+        { view: { kind: 'conversation', id: 'each' }, order: 'desc', expected: left.toReversed() },
+        { view: { kind: 'conversation', id: 'turn' }, order: 'asc', expected: ['first', ...left, 'last'] },
+        {
+          view: { kind: 'input_of', responseId: 'r1' },
+          order: 'desc',
+          expected: ['last', ...left.toReversed(), 'first'],
+        },
+      ] as const) {
+        const seen: string[] = [];
+        for (let isMore = true; isMore; ) {
+          const some = await page(store, tenant, view, { limit: 20, order, after: seen.at(-1) });
+          expect(some.items.length).toBeGreaterThan(0);
+          expect(JSON.stringify(some.items).length).toBeLessThan(33 * 1024 * 1024);
+          seen.push(...idsOf(some.items));
+          isMore = some.hasMore;
+        }
+        expect(seen).toEqual(expected);
+      }
+      expect((await store.getItem(tenant, 'turn', 'i6'))?.id).toBe('i6');
+      expect(await conversationContextIds(store, tenant, 'turn')).toEqual(['first', ...left, 'last']);
+      expect([...(await findItems(store, tenant, ids)).keys()]).toEqual(left);
     },
   },
   {
