@@ -2,11 +2,11 @@ import { join } from 'node:path';
 import { type BackendKind, type Backends, describeBackends, type Place, withBackends } from './backends.ts';
 import { measureReads } from './chain-reads.ts';
 import { type Bench, type BenchOptions, complaints, measure } from './client.ts';
+import { disturbance } from './contest.ts';
 import type { Group, JobResult } from './load.ts';
 import { cores, type Started, serverFlags, startScript, startServer, withProcesses } from './processes.ts';
 import { answerText, models, question } from './script.ts';
 import { figure, spread, table } from './stats.ts';
-import { disturbance } from './throughput.ts';
 
 const turns = 200;
 const measuredAt = [50, 100, 150, 200];

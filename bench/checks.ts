@@ -1,8 +1,8 @@
 import type { Answer } from './answer-reader.ts';
-import { answerText, chunkCount } from './script.ts';
+import { answerText, chunkCount, helloText } from './script.ts';
 
-/** What an answer has to be: of the server or of the upstream itself, whole or streamed, or a list of items. */
-export type CheckName = 'json' | 'stream' | 'chat-json' | 'chat-stream' | 'items';
+/** What an answer has to be: of the server or of the upstream itself, whole or streamed, a list of items, or hello. */
+export type CheckName = 'json' | 'stream' | 'chat-json' | 'chat-stream' | 'items' | 'hello';
 
 /** Every so many answers are parsed whole; the others are looked at where it matters. */
 const thoroughEvery = 20;
@@ -32,6 +32,8 @@ export function wrongWith(name: CheckName, answer: Answer, number: number, items
     case 'items':
       if (!body.startsWith('{"object":"list","data":[{')) return `no list: ${body}`;
       return isThorough ? wrongList(JSON.parse(body), items) : undefined;
+    case 'hello':
+      return body === helloText ? undefined : `not it: ${body}`;
     default:
       return name satisfies never;
   }

@@ -1,13 +1,13 @@
 import { join } from 'node:path';
 import { type Backend, describeBackends, type Place, withBackends } from './backends.ts';
 import { type Bench, type BenchOptions, type BenchResult, complaints, measure } from './client.ts';
+import { disturbance } from './contest.ts';
 import { type Appends, describeAppends, measureAppends, measurePosts, type Posts } from './conversation-appends.ts';
 import type { Group, JobResult } from './load.ts';
 import { cores, type Started, serverFlags, startScript, startServer, withProcesses } from './processes.ts';
 import { itemId } from './script.ts';
 import { figure, median, table, verdict } from './stats.ts';
 import { ask, startStore } from './stored.ts';
-import { disturbance } from './throughput.ts';
 
 /** Without indexes the long one takes too long to make. */
 const entryCounts = { indexed: 5_000, unindexed: 250 };

@@ -12,13 +12,22 @@ export type Follow =
 export class Course {
   readonly #group: Group;
   readonly #same: Buffer | undefined;
+  readonly #reads: readonly Buffer[];
   readonly #conversations: string[] = [];
   #turn = 0;
   #lastId = '';
 
   constructor(group: Group) {
     this.#group = group;
-    this.#same = group.follow === undefined ? this.#request(group.path, group.body) : undefined;
+    this.#reads = (group.readIds ?? []).map((id) => this.#request(`${group.path}/${id}`, ''));
+    this.#same =
+      group.follow === undefined && group.readIds === undefined ? this.#request(group.path, group.body) : undefined;
+  }
+
+  /** A text that the answer to the last request must hold. */
+  get wanted(): string | undefined {
+    const { readIds } = this.#group;
+    return readIds === undefined ? undefined : `"id":"${readIds[(this.#turn - 1) % readIds.length]}"`;
   }
 
   /** Whether what is asked next only prepares for what is measured. */
@@ -33,6 +42,8 @@ export class Course {
     const { path, body } = this.#group;
     const turn = this.#turn;
     this.#turn += 1;
+    const read = this.#reads[turn % this.#reads.length];
+    if (read !== undefined) return read;
     return this.#request(path, `${body.slice(0, -1)}${this.#link(turn)}}`);
   }
 

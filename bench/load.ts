@@ -21,18 +21,26 @@ export type Group = {
   readonly check: CheckName;
   /** Texts that every answer must hold besides. */
   readonly expects?: readonly string[];
+  /** Ids that are asked for in turn, below `path`; each answer must hold the one that was asked for. */
+  readonly readIds?: readonly string[];
+  /** The most requests of all connections together. Where every group has it, the job ends when the last one is answered. */
+  readonly limit?: number;
   /** How many items a list must have. */
   readonly items?: number;
   readonly follow?: Follow;
   /** Requests per second of all connections together, where it is not as many as they can. */
   readonly perSecond?: number;
-  /** Counts the times between reads that brought this text, and from the last of them to the end of the answer. */
+  /**
+   * Counts the times from the request to the first read that brought this text, between two such reads, and from the
+   * last of them to the end of the answer.
+   */
   readonly gapsOf?: string;
 };
 
 export type Job = {
   readonly groups: readonly Group[];
   readonly warmupMs: number;
+  /** At most, where every group has a limit. */
   readonly measureMs: number;
   /** Whose CPU time is measured, children included, and who else belongs to the bench. */
   readonly pid: number;
@@ -48,7 +56,11 @@ export type Job = {
 export type GroupResult = {
   /** Answers that ended within the measured time. */
   readonly answers: number;
+  /** Those before and after it included. */
+  readonly all: number;
   readonly latencyMs: Summary;
+  /** From the request to the first piece of text. */
+  readonly firstTextMs: Summary;
   readonly gapsMs: Summary;
   /** From the last piece of text to the end of the answer. */
   readonly endingMs: Summary;
@@ -81,9 +93,11 @@ class Tally {
   readonly group: Group;
   readonly state: State;
   readonly latencies: number[] = [];
+  readonly firsts: number[] = [];
   readonly gaps: number[] = [];
   readonly endings: number[] = [];
   answers = 0;
+  sent = 0;
   all = 0;
   wrong = 0;
   firstWrong: string | undefined;
@@ -94,18 +108,24 @@ class Tally {
     this.state = state;
   }
 
-  answered(answer: Answer, latencyMs: number): void {
+  /** Whether no further request may be sent. */
+  get isFull(): boolean {
+    return this.state.isEnding || this.sent >= (this.group.limit ?? Number.POSITIVE_INFINITY);
+  }
+
+  answered(answer: Answer, latencyMs: number, wanted: string | undefined): void {
     this.all += 1;
     this.#last = answer;
     if (this.state.isMeasuring) {
       this.answers += 1;
       this.latencies.push(latencyMs);
     }
-    const wrong = wrongWith(this.group.check, answer, this.all, this.group.items) ?? this.#missing(answer);
+    const wrong = wrongWith(this.group.check, answer, this.all, this.group.items) ?? this.#missing(answer, wanted);
     if (wrong !== undefined) this.failed(wrong);
   }
 
-  #missing({ body }: Answer): string | undefined {
+  #missing({ body }: Answer, wanted: string | undefined): string | undefined {
+    if (wanted !== undefined && !body.includes(wanted)) return `${wanted} is not in it: ${body}`;
     const text = this.group.expects?.find((each) => !body.includes(each));
     return text === undefined ? undefined : `${text} is not in it: ${body}`;
   }
@@ -116,14 +136,11 @@ class Tally {
   }
 
   result(): GroupResult {
-    const { answers, wrong, firstWrong } = this;
-    const [latencyMs, gapsMs, endingMs] = [this.latencies, this.gaps, this.endings].map(summarise) as [
-      Summary,
-      Summary,
-      Summary,
-    ];
+    const { answers, all, wrong, firstWrong } = this;
+    const [latencyMs, firstTextMs] = [summarise(this.latencies), summarise(this.firsts)];
+    const [gapsMs, endingMs] = [summarise(this.gaps), summarise(this.endings)];
     const lastId = /"id":"(resp_[^"]+)"/.exec(this.#last?.body ?? '')?.[1];
-    return { answers, latencyMs, gapsMs, endingMs, wrong, firstWrong, lastId };
+    return { answers, all, latencyMs, firstTextMs, gapsMs, endingMs, wrong, firstWrong, lastId };
   }
 }
 
@@ -178,10 +195,11 @@ class Peer {
   }
 
   #send(): void {
-    if (this.#tally.state.isEnding || this.#socket?.destroyed === true) {
+    if (this.#tally.isFull || this.#socket?.destroyed === true) {
       this.#end();
       return;
     }
+    if (this.#isRunning) this.#tally.sent += 1;
     this.#isBusy = true;
     this.#startedAt = performance.now();
     this.#lastTextAt = 0;
@@ -210,7 +228,7 @@ class Peer {
       return;
     }
     if (this.#lastTextAt > 0 && this.#tally.state.isMeasuring) this.#tally.endings.push(now - this.#lastTextAt);
-    this.#tally.answered(answer, now - this.#startedAt);
+    this.#tally.answered(answer, now - this.#startedAt, this.#course.wanted);
     const waitMs = this.#pauseMs === 0 ? 0 : this.#startedAt + this.#pauseMs - now;
     if (waitMs > 0 && !this.#tally.state.isEnding) setTimeout(() => this.#send(), waitMs);
     else this.#send();
@@ -218,7 +236,10 @@ class Peer {
 
   #gap(): void {
     const now = performance.now();
-    if (this.#lastTextAt > 0 && this.#tally.state.isMeasuring) this.#tally.gaps.push(now - this.#lastTextAt);
+    if (this.#tally.state.isMeasuring) {
+      if (this.#lastTextAt > 0) this.#tally.gaps.push(now - this.#lastTextAt);
+      else this.#tally.firsts.push(now - this.#startedAt);
+    }
     this.#lastTextAt = now;
   }
 
@@ -249,20 +270,21 @@ async function work(job: Job): Promise<JobResult> {
     }),
   );
   await Promise.all(peers.map(({ peer }) => peer.prepare()));
-  const ends = peers.map(({ peer, delayMs }) => peer.run(delayMs));
+  const ends = Promise.all(peers.map(({ peer, delayMs }) => peer.run(delayMs)));
   await sleep(job.warmupMs);
   const before = { ...spentBy(job), at: performance.now() };
   const stalls = monitorEventLoopDelay({ resolution: 5 });
   stalls.enable();
   state.isMeasuring = true;
-  await sleep(job.measureMs);
+  const isLimited = job.groups.every(({ limit }) => limit !== undefined);
+  await Promise.race([sleep(job.measureMs), ...(isLimited ? [ends] : [])]);
   state.isMeasuring = false;
   stalls.disable();
   const seconds = (performance.now() - before.at) / 1000;
   const after = spentBy(job);
   state.isEnding = true;
   for (const { peer } of peers) peer.finish();
-  const isDrained = await Promise.race([Promise.all(ends).then(() => true), sleep(drainMs).then(() => false)]);
+  const isDrained = await Promise.race([ends.then(() => true), sleep(drainMs).then(() => false)]);
   if (!isDrained) tallies[0]?.failed(`answers were missing ${drainMs} ms after the end`);
   const ownStallMs = stalls.max / 1e6;
   return {

@@ -21,6 +21,32 @@ export function busyMs(core?: number): number {
   }
 }
 
+/** What a process has in memory: all of it, and with its share of what others have mapped too. In bytes. */
+export type MemoryUse = { readonly rss: number; readonly pss: number };
+
+/** NaN where the system does not tell. */
+export function memoryOf(pid: number): MemoryUse {
+  const text = textOf(`/proc/${pid}/smaps_rollup`);
+  return { rss: fieldOf(text, 'Rss'), pss: fieldOf(text, 'Pss') };
+}
+
+/** The first of them alone, which costs the process nothing to tell. */
+export function rssOf(pid: number): number {
+  return fieldOf(textOf(`/proc/${pid}/status`), 'VmRSS');
+}
+
+function fieldOf(text: string, name: string): number {
+  return Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(text)?.[1] ?? Number.NaN) * 1024;
+}
+
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
 const tmpfsTypes: ReadonlySet<number> = new Set([0x01021994, 0x858458f6]);
 
 /** A fresh folder on a disk: a database in memory would say nothing about commits. */

@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { treeOf } from './process-tree.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const root = dirname(here);
+/** The checkout. */
+export const root = dirname(here);
 
 /** The server or the floor has one core for itself, whoever plays the rest of the world has the other. */
 export const cores = { measured: 0, world: 1 } as const;
@@ -56,6 +57,8 @@ export type StartOptions = {
   /** `undefined`: wherever the system likes. */
   readonly core: number | undefined;
   readonly nodeFlags?: readonly string[];
+  /** The file that is started instead of `src/main.ts`. */
+  readonly entry?: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
   /** Where its stderr goes; without it, to ours. */
@@ -75,9 +78,13 @@ export function startScript(
   });
 }
 
-/** The server itself, as its command starts it. */
+/** The server itself, as its command starts it. Resolves as soon as it says where it listens. */
 export function startServer(flags: readonly string[], options: StartOptions): Promise<Started> {
-  const child = launch([...(options.nodeFlags ?? []), join(root, 'src', 'main.ts'), ...flags], options, false);
+  const child = launch(
+    [...(options.nodeFlags ?? []), options.entry ?? join(root, 'src', 'main.ts'), ...flags],
+    options,
+    false,
+  );
   return ready(
     child,
     'the server',
@@ -111,9 +118,9 @@ function launch(args: readonly string[], options: StartOptions, speaks: boolean)
 }
 
 /** Settings and proxies of whoever runs the bench must not change what it measures. */
-function cleanEnvironment(): Record<string, string> {
+export function cleanEnvironment(): Record<string, string> {
   const kept = Object.entries(process.env).filter(
-    ([name]) => !/^(OPEN_?RESPONSES|OPENAI|NODE_OPTIONS)|_proxy$/i.test(name),
+    ([name]) => !/^(OPEN_?RESPONSES|OPENAI|NODE_OPTIONS|NODE_COMPILE_CACHE)|_proxy$/i.test(name),
   );
   return Object.fromEntries(kept.map(([name, value]) => [name, value ?? '']));
 }

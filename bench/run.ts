@@ -3,10 +3,16 @@ import { parseArgs } from 'node:util';
 import { chainBench } from './chain.ts';
 import type { Bench } from './client.ts';
 import { conversationBench } from './conversation.ts';
+import { getBench } from './get.ts';
+import { latencyBench } from './latency.ts';
 import { machineFacts, makeWorkFolder, removeFolder } from './machine.ts';
+import { openStreamsBench } from './open-streams.ts';
+import { pacedBench } from './paced.ts';
 import { describePinning, endProcessesWithBench } from './processes.ts';
 import { profileBench } from './profile.ts';
 import { slowDiskBench } from './slow-disk.ts';
+import { soakBench } from './soak.ts';
+import { startBench } from './start.ts';
 import { storesBench } from './stores.ts';
 import { jsonBench, streamBench } from './throughput.ts';
 import { workersBench } from './workers.ts';
@@ -14,18 +20,25 @@ import { workersBench } from './workers.ts';
 const benches: ReadonlyMap<string, Bench> = new Map([
   ['json', jsonBench],
   ['stream', streamBench],
+  ['paced', pacedBench],
+  ['latency', latencyBench],
+  ['get', getBench],
+  ['open-streams', openStreamsBench],
+  ['start', startBench],
   ['chain', chainBench],
   ['slow-disk', slowDiskBench],
   ['stores', storesBench],
   ['workers', workersBench],
   ['conversation', conversationBench],
   ['profile', profileBench],
+  ['soak', soakBench],
 ]);
-/** All together would take longer than ten minutes. */
-const byDefault = ['json', 'stream', 'chain', 'slow-disk', 'stores', 'workers'];
+/** Only by name: what takes long, and answers another question. */
+const onlyByName: ReadonlySet<string> = new Set(['conversation', 'profile', 'soak']);
+const byDefault = [...benches.keys()].filter((name) => !onlyByName.has(name));
 
 /** However it goes, the bench ends. */
-const limitMs = 15 * 60_000;
+const limitMs = 25 * 60_000;
 
 function readArguments(): { names: readonly string[]; rounds: number; seconds: number; dir: string | undefined } {
   const { values, positionals } = parseArgs({

@@ -4,6 +4,8 @@ export const chunkCount = 200;
 /** Chunks that leave in one write: what a fast model has made since the last one. */
 export const chunksPerWrite = 8;
 export const pacedGapMs = 5;
+/** Between two chunks of a model that is slow enough for many streams to be open at once. */
+export const slowGapMs = 1_000;
 
 /** Names of models, by what the upstream does when it is called by them. */
 export const models = {
@@ -13,6 +15,10 @@ export const models = {
   padded: 'bench-padded',
   /** A chunk every `pacedGapMs`. */
   paced: 'bench-paced',
+  /** The first chunk at once, so that no timer stands before the first token; then one every `pacedGapMs`. */
+  steady: 'bench-steady',
+  /** The first chunk at once, then one every `slowGapMs`. */
+  slow: 'bench-slow',
   /** Answers with a digest of the messages that it was sent. */
   digest: 'bench-digest',
 } as const;
@@ -29,6 +35,24 @@ export const chunkTexts: readonly string[] = Array.from(
 
 /** The whole answer, streamed or not. */
 export const answerText = chunkTexts.join('');
+
+/** What every answer and every chunk of the upstream has in common. */
+export const common = {
+  id: 'chatcmpl-benchbenchbenchbenchbench',
+  created: 1_700_000_000,
+  model: 'bench-model-2026-01-01',
+};
+export const usage = { prompt_tokens: 80, completion_tokens: 200, total_tokens: 280 };
+
+/** A whole answer of the upstream. */
+export function chatAnswer(content: string): string {
+  const message = { role: 'assistant', content, refusal: null };
+  const choices = [{ index: 0, message, logprobs: null, finish_reason: 'stop' }];
+  return JSON.stringify({ ...common, object: 'chat.completion', choices, usage, system_fingerprint: 'fp_bench' });
+}
+
+/** The least that a hello server can say. */
+export const helloText = JSON.stringify({ hello: 'world' });
 
 export const question =
   'Please tell me in a few sentences how a server can stay thin while it keeps the state of many conversations, ' +

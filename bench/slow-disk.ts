@@ -1,11 +1,11 @@
 import { join } from 'node:path';
 import { type Bench, type BenchOptions, complaints, measure } from './client.ts';
+import { disturbance } from './contest.ts';
 import { compileShim, type Shim, syncDelayMs } from './fsync-shim.ts';
 import type { Group, GroupResult, JobResult } from './load.ts';
 import { cores, type Started, serverFlags, startScript, startServer, withProcesses } from './processes.ts';
 import { chatBody, models, pacedGapMs, responsesBody } from './script.ts';
 import { figure, table } from './stats.ts';
-import { disturbance } from './throughput.ts';
 
 const streams = 8;
 const background = { connections: 16, perSecond: 200 };

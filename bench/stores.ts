@@ -1,13 +1,13 @@
 import { join } from 'node:path';
 import { type Backend, describeBackends, type Place, withBackends } from './backends.ts';
 import { type Bench, complaints, measure, wronglyKept } from './client.ts';
+import { disturbance } from './contest.ts';
 import type { Follow } from './course.ts';
 import type { Group, JobResult } from './load.ts';
 import { cores, type Started, serverFlags, startScript, startServer, withProcesses } from './processes.ts';
 import { profileOwners } from './profile.ts';
 import { responsesBody } from './script.ts';
 import { figure, median, spread, table, verdict } from './stats.ts';
-import { disturbance } from './throughput.ts';
 
 const connections = 32;
 const turnsPerThread = 8;

@@ -1,143 +1,151 @@
 import { join } from 'node:path';
-import { type Bench, type BenchResult, complaints, measure, wronglyKept } from './client.ts';
-import type { Group, JobResult } from './load.ts';
-import { cores, type Started, serverFlags, startScript, startServer, withProcesses } from './processes.ts';
-import { chatBody, models, responsesBody } from './script.ts';
+import type { Bench, BenchOptions, BenchResult } from './client.ts';
+import {
+  against,
+  answersOf,
+  type Contestant,
+  contest,
+  disturbanceOf,
+  type Entry,
+  guardFloor,
+  judgeFloor,
+  openArena,
+  rateOf,
+  yardstickGroup,
+} from './contest.ts';
+import type { JobResult } from './load.ts';
+import { withProcesses } from './processes.ts';
+import { models, responsesBody } from './script.ts';
 import { figure, median, spread, table } from './stats.ts';
+import { atLeast, atMost, type Target } from './targets.ts';
 
 const connections = 32;
-/** On one core it takes V8 seconds of full load to compile what is hot; the floor has less of that. */
-const firstWarmupMs = { floor: 3_000, server: 7_000 };
 const warmupMs = 250;
 
 type Variant = {
   readonly name: string;
-  /** Undefined: the floor. */
+  /** Of the server; the others are yardsticks. */
   readonly flags?: (folder: string) => readonly string[];
+  readonly yardstick?: 'hello' | 'floor';
   readonly store?: boolean;
   readonly model?: string;
-  readonly streamsOnly?: boolean;
+  readonly only?: 'json' | 'stream';
+  /** Of the floor's rate. */
+  readonly share?: { readonly json?: Target; readonly stream?: Target };
+  /** CPU in µs per whole answer. */
+  readonly cpuUs?: Target;
 };
 
 const variants: readonly Variant[] = [
-  { name: 'floor' },
-  { name: 'unstored', flags: () => [] },
+  { name: 'hello: `node:http` alone, the same answer', yardstick: 'hello', only: 'json' },
+  { name: 'floor', yardstick: 'floor' },
+  {
+    name: 'unstored',
+    flags: () => [],
+    share: { json: { least: 0.48, towards: 0.6 }, stream: { least: 0.55, towards: 0.65 } },
+    cpuUs: { least: 60, towards: 40 },
+  },
   { name: 'unstored, log.level=info (default)', flags: () => ['--log.level=info'] },
-  { name: 'unstored, chunks padded as by OpenAI', flags: () => [], model: models.padded, streamsOnly: true },
-  { name: 'stored in memory', flags: () => [], store: true },
+  { name: 'unstored, chunks padded as by OpenAI', flags: () => [], model: models.padded, only: 'stream' },
+  { name: 'stored in memory', flags: () => [], store: true, share: { json: { least: 0.28, towards: 0.45 } } },
   {
     name: 'stored in SQLite, synchronous=full',
     flags: (folder) => ['--store.type=sqlite', `--sqlite.path=${join(folder, 'throughput.sqlite')}`],
     store: true,
+    share: { json: { least: 0.15, towards: 0.25 }, stream: { least: 0.4, towards: 0.5 } },
   },
 ];
 
-type Contestant = {
-  readonly variant: Variant;
-  readonly started: Started;
-  readonly group: Group;
-  readonly rounds: JobResult[];
-};
-
 /** Whole answers: requests per second. */
-export const jsonBench: Bench = (options) => run(options, false);
+export const jsonBench: Bench = (options) => run(options, 'json');
 /** Streams of 200 chunks: streams per second. */
-export const streamBench: Bench = (options) => run(options, true);
+export const streamBench: Bench = (options) => run(options, 'stream');
 
-function run({ rounds, seconds, folder }: Parameters<Bench>[0], stream: boolean): Promise<BenchResult> {
+type Form = 'json' | 'stream';
+type Placed = { readonly variant: Variant; readonly contestant: Contestant };
+
+function run(options: BenchOptions, form: Form): Promise<BenchResult> {
   return withProcesses(async (keep) => {
-    const upstream = await keep(startScript('upstream.ts', [], cores.world));
-    const load = await keep(startScript('load.ts', [], cores.world));
-    const contestants: Contestant[] = [];
-    const chosen = variants.filter((each) => stream || each.streamsOnly !== true);
-    for (const [at, variant] of chosen.entries()) {
-      const stderrFile = join(folder, `server-${stream ? 'stream' : 'json'}-${at}.log`);
-      const started = await keep(
-        variant.flags === undefined
-          ? startScript('floor.ts', [`http://127.0.0.1:${upstream.port}`], cores.measured)
-          : startServer(serverFlags(upstream.port, variant.flags(folder)), {
-              core: cores.measured,
-              cwd: folder,
-              stderrFile,
-            }),
-      );
-      contestants.push({ variant, started, group: groupOf(variant, started.port, stream), rounds: [] });
-    }
-    const wrong: string[] = [];
-    const once = async (contestant: Contestant, job: { warmupMs: number; measureMs: number }): Promise<JobResult> => {
-      const { started, group, variant } = contestant;
-      const result = await measure(load, { groups: [group], ...job, pid: started.pid, otherPids: [upstream.pid] });
-      wrong.push(...complaints(variant.name, result, [group]));
-      if (variant.flags !== undefined) {
-        wrong.push(...(await wronglyKept(variant.name, started.port, result, variant.store ?? false)));
-      }
-      return result;
-    };
-    for (const each of contestants) {
-      const measureMs = each.variant.flags === undefined ? firstWarmupMs.floor : firstWarmupMs.server;
-      await once(each, { warmupMs: 0, measureMs });
-    }
-    for (let round = 0; round < rounds; round += 1) {
-      // Every other round backwards, so that nobody always follows the same one.
-      const order = round % 2 === 0 ? contestants : contestants.toReversed();
-      for (const each of order) each.rounds.push(await once(each, { warmupMs, measureMs: seconds * 1000 }));
-    }
-    return { markdown: describe(contestants, stream, seconds), wrong };
+    const arena = await openArena(keep, options);
+    const chosen = variants.filter(({ only }) => only === undefined || only === form);
+    const times = { warmupMs, measureMs: options.seconds * 1000 };
+    const contestants = await contest(
+      arena,
+      form,
+      chosen.map((each) => entryOf(each, form)),
+      times,
+    );
+    const placed = chosen.flatMap((variant, at): Placed[] => {
+      const contestant = contestants[at];
+      return contestant === undefined ? [] : [{ variant, contestant }];
+    });
+    const [floor, hello] = [find(placed, 'floor'), find(placed, 'hello')];
+    const guard =
+      floor !== undefined && hello !== undefined
+        ? judgeFloor(arena, floor.rounds, hello.rounds)
+        : await guardFloor(arena, contestants);
+    return { markdown: `${describe(placed, form, options.seconds)}\n\n${guard}`, wrong: arena.wrong };
   });
 }
 
-function groupOf(variant: Variant, port: number, stream: boolean): Group {
-  const common = { port, connections };
-  if (variant.flags === undefined) {
-    return {
-      ...common,
-      path: '/v1/chat/completions',
-      body: chatBody({ stream }),
-      check: stream ? 'chat-stream' : 'chat-json',
-    };
-  }
-  const body = responsesBody({ stream, store: variant.store ?? false, model: variant.model ?? models.fast });
-  return { ...common, path: '/v1/responses', body, check: stream ? 'stream' : 'json' };
+function find(placed: readonly Placed[], yardstick: 'hello' | 'floor'): Contestant | undefined {
+  return placed.find(({ variant }) => variant.yardstick === yardstick)?.contestant;
 }
 
-const answersOf = (result: JobResult): number => result.groups[0]?.answers ?? 0;
-const rateOf = (result: JobResult): number => answersOf(result) / result.seconds;
+function entryOf(variant: Variant, form: Form): Entry {
+  const { name, yardstick, flags = () => [], store = false, model = models.fast } = variant;
+  const stream = form === 'stream';
+  if (yardstick !== undefined) {
+    return { name, kind: yardstick, group: (port) => yardstickGroup(yardstick, port, stream, connections) };
+  }
+  const body = responsesBody({ stream, store, model });
+  const group: Entry['group'] = (port) => ({ port, connections, path: '/v1/responses', body, check: form });
+  return { name, kind: 'server', flags, store, group };
+}
+
 const cpuOf = (result: JobResult): number => result.cpuMs / answersOf(result);
 
-function describe(contestants: readonly Contestant[], stream: boolean, seconds: number): string {
-  const unit = stream ? 'stream' : 'request';
-  const floor = contestants[0]?.rounds ?? [];
-  const head = ['', `${unit}s/s`, '× floor', `CPU ms/${unit}`, '× floor', 'p50 ms', 'p99 ms', 'core busy'];
-  const rows = contestants.map(({ variant, rounds }) => {
-    // Ratios within a round: what disturbed one disturbed the other too, more or less.
-    const ratio = (of: (result: JobResult) => number): string =>
-      `${median(rounds.map((each, at) => of(each) / of(floor[at] ?? each))).toFixed(2)}`;
+function describe(placed: readonly Placed[], form: Form, seconds: number): string {
+  const unit = form === 'stream' ? 'stream' : 'request';
+  const floor = find(placed, 'floor');
+  const head = [
+    ...['', `${unit}s/s`, '× floor', 'target × floor', `CPU ms/${unit}`, '× floor'],
+    ...['p50 ms', 'p99 ms', 'core busy'],
+  ];
+  const rows = placed.map(({ variant, contestant }) => {
+    const { rounds } = contestant;
+    const shares = against(contestant, floor, (one, other) => rateOf(one) / rateOf(other));
+    const costs = against(contestant, floor, (one, other) => cpuOf(one) / cpuOf(other));
+    const target = variant.share?.[form];
     return [
       variant.name,
       spread(rounds.map(rateOf)),
-      ratio(rateOf),
+      contestant === floor ? '1.00' : spread(shares),
+      target === undefined ? '' : atLeast(median(shares), target),
       spread(rounds.map(cpuOf)),
-      ratio(cpuOf),
+      contestant === floor ? '1.00' : spread(costs),
       figure(median(rounds.map((each) => each.groups[0]?.latencyMs.p50 ?? Number.NaN))),
       figure(median(rounds.map((each) => each.groups[0]?.latencyMs.p99 ?? Number.NaN))),
       `${Math.round(median(rounds.map((each) => each.cpuMs / each.seconds / 10)))} %`,
     ];
   });
-  const foreign = contestants.flatMap(({ rounds }) => rounds.map((each) => each.foreignCpuMs / each.seconds / 10));
-  const rounds = floor.length;
+  const rounds = floor?.rounds.length ?? 0;
+  const contestants = placed.map(({ contestant }) => contestant);
   return [
-    `### ${stream ? 'Streams of 200 chunks' : 'Whole answers (JSON)'}`,
+    `### ${form === 'stream' ? 'Streams of 200 chunks' : 'Whole answers (JSON)'}`,
     '',
     table(head, rows),
     '',
-    `${connections} connections; ${rounds} interleaved rounds of ${seconds} s each: median (lowest–highest). ${disturbance(foreign)}`,
+    ...(form === 'json' ? placed.flatMap(describeCpu) : []),
+    `${connections} connections; ${rounds} interleaved rounds of ${seconds} s each: median (lowest–highest). ${disturbanceOf(contestants)}`,
   ].join('\n');
 }
 
-/** How quiet the machine was. */
-export function disturbance(percentages: readonly number[]): string {
-  const [middle, highest] = [median(percentages), Math.max(...percentages)].map((each) =>
-    Math.max(0, Math.round(each)),
-  );
-  return `Other processes used ${middle} % of a core meanwhile (at most ${highest} %).`;
+function describeCpu({ variant, contestant }: Placed): string[] {
+  if (variant.cpuUs === undefined) return [];
+  const cpuUs = contestant.rounds.map((each) => cpuOf(each) * 1000);
+  return [
+    `CPU per request, ${variant.name}: ${spread(cpuUs)} µs. Target: ${atMost(median(cpuUs), variant.cpuUs)}.`,
+    '',
+  ];
 }

@@ -6,19 +6,19 @@
 import { hash } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import { createServer, type Socket } from 'node:net';
-import { answerText, chunksPerWrite, chunkTexts, models, pacedGapMs } from './script.ts';
+import {
+  answerText,
+  chatAnswer,
+  chunksPerWrite,
+  chunkTexts,
+  common,
+  models,
+  pacedGapMs,
+  slowGapMs,
+  usage,
+} from './script.ts';
 
-const common = { id: 'chatcmpl-benchbenchbenchbenchbench', created: 1_700_000_000, model: 'bench-model-2026-01-01' };
-const usage = { prompt_tokens: 80, completion_tokens: 200, total_tokens: 280 };
-
-function wholeAnswer(content: string): Buffer {
-  const message = { role: 'assistant', content, refusal: null };
-  const choices = [{ index: 0, message, logprobs: null, finish_reason: 'stop' }];
-  return jsonAnswer({ ...common, object: 'chat.completion', choices, usage, system_fingerprint: 'fp_bench' });
-}
-
-function jsonAnswer(value: unknown): Buffer {
-  const body = JSON.stringify(value);
+function jsonAnswer(body: string): Buffer {
   const head = `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n`;
   return Buffer.from(head + body);
 }
@@ -54,8 +54,10 @@ const pacedWrites: readonly Buffer[] = [
   ...pieces.map((piece) => Buffer.from(piece)),
   Buffer.from(ending),
 ];
-const fastAnswer = wholeAnswer(answerText);
-const listOfModels = jsonAnswer({ object: 'list', data: [] });
+const [firstPiece = '', ...laterPieces] = pieces;
+const steadyWrites: readonly Buffer[] = [opening + firstPiece, ...laterPieces, ending].map((text) => Buffer.from(text));
+const fastAnswer = jsonAnswer(chatAnswer(answerText));
+const listOfModels = jsonAnswer(JSON.stringify({ object: 'list', data: [] }));
 
 function grouped(events: readonly string[], size: number): Buffer[] {
   const groups: string[] = [];
@@ -73,13 +75,20 @@ function streamFast(socket: Socket, writes: readonly Buffer[], at = 0): void {
   else socket.once('drain', next);
 }
 
-function streamPaced(socket: Socket): void {
-  let at = 0;
+function streamPaced(socket: Socket, writes: readonly Buffer[], gapMs: number, from = 0): void {
+  let at = from;
   const timer = setInterval(() => {
-    const bytes = pacedWrites[at++];
+    const bytes = writes[at++];
     if (bytes === undefined || socket.destroyed) clearInterval(timer);
     else socket.write(bytes);
-  }, pacedGapMs);
+  }, gapMs);
+}
+
+/** The first write goes out at once. */
+function streamSteadily(socket: Socket, gapMs: number): void {
+  const [first] = steadyWrites;
+  if (first !== undefined) socket.write(first);
+  streamPaced(socket, steadyWrites, gapMs, 1);
 }
 
 /** What is asked stands at both ends of the body: the model first, `stream` behind the messages. */
@@ -88,9 +97,11 @@ function answer(socket: Socket, body: Buffer): void {
   const isStream = body.toString('latin1', Math.max(0, body.length - 200)).includes('"stream":true');
   if (start.includes(models.digest)) {
     const { messages } = JSON.parse(body.toString()) as { messages: unknown };
-    socket.write(wholeAnswer(hash('sha256', JSON.stringify(messages))));
+    socket.write(jsonAnswer(chatAnswer(hash('sha256', JSON.stringify(messages)))));
   } else if (!isStream) socket.write(fastAnswer);
-  else if (start.includes(models.paced)) streamPaced(socket);
+  else if (start.includes(models.paced)) streamPaced(socket, pacedWrites, pacedGapMs);
+  else if (start.includes(models.steady)) streamSteadily(socket, pacedGapMs);
+  else if (start.includes(models.slow)) streamSteadily(socket, slowGapMs);
   else streamFast(socket, start.includes(models.padded) ? paddedWrites : fastWrites);
 }
 

@@ -1,11 +1,11 @@
 import { join } from 'node:path';
 import { type Backend, describeBackends, withBackends } from './backends.ts';
 import { type Bench, complaints, measure, wronglyKept } from './client.ts';
+import { disturbance } from './contest.ts';
 import type { Group, JobResult } from './load.ts';
 import { cores, type Started, serverFlags, startScript, startServer, withProcesses } from './processes.ts';
 import { responsesBody } from './script.ts';
 import { figure, median, spread, table, verdict } from './stats.ts';
-import { disturbance } from './throughput.ts';
 
 /** Of each process: with as many in all, each would do less at a time, and pay more for it. */
 const connectionsEach = 32;
