@@ -22,6 +22,11 @@ import type { Metadata } from './api/primitives.ts';
  */
 export interface Store {
   /**
+   * The secret that all servers of this database share: the first one that was ever proposed. Resolves with it when it is
+   * durable. It belongs to no tenant, and is no part of what `store stats` counts.
+   */
+  keptSecret(proposed: string): Promise<string>;
+  /**
    * Creates a conversation, with its first items if any. Resolves when it is durable. An id that is taken is a defect of
    * the caller's, and rejects as one.
    */

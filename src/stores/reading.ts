@@ -1,5 +1,6 @@
 import type { Item } from '../api/items.ts';
 import type { Metadata } from '../api/primitives.ts';
+import { parseJson } from '../parse-json.ts';
 import type {
   Context,
   ContextEntry,
@@ -23,7 +24,7 @@ import { Walk } from './walk.ts';
 export function* readConversation(rows: ReadRows, tenant: string, id: string): Steps<Conversation | undefined> {
   const thread = asConversation(yield* got(rows.thread(tenant, id)));
   if (thread === undefined) return undefined;
-  return { id, metadata: JSON.parse(thread.metadataJson ?? '{}') as Metadata, createdAt: thread.createdAt };
+  return { id, metadata: parseJson(thread.metadataJson ?? '{}') as Metadata, createdAt: thread.createdAt };
 }
 
 export function asConversation(thread: ThreadRow | undefined): ThreadRow | undefined {

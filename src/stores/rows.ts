@@ -128,6 +128,8 @@ export interface WriteRows extends ReadRows {
   hasContent(tenant: string, tree: string): Answer<boolean>;
   lease(tenant: string, threadId: string): Answer<Lease | undefined>;
   setLease(tenant: string, threadId: string, lease: Lease | undefined): Answer<void>;
+  /** The secret that is kept: the proposed one where there was none. Of several that propose at once all get the same. */
+  keepSecret(proposed: string): Answer<string>;
 }
 
 /** Past this many ancestors a fork points at the thread that it came from instead of repeating the list. */

@@ -1,4 +1,5 @@
 import type { Metadata } from '../api/primitives.ts';
+import { parseJson } from '../parse-json.ts';
 import type { NewTurn, Store } from '../store.ts';
 import { reach } from './fault-points.ts';
 import { readContext, readConversation, readItem, readNewestItems, readPage, readResponse } from './reading.ts';
@@ -25,6 +26,9 @@ export interface Backend {
 export function storeOverRows(backend: Backend): Store {
   const { now } = backend;
   return {
+    async keptSecret(proposed) {
+      return backend.write({ kind: 'keep_secret', tenant: '', ...names({ proposed }) });
+    },
     async createConversation(tenant, { id, metadata, createdAt, entry }) {
       const metadataJson = JSON.stringify(metadata);
       const common = { ...names({ tenant, id }), metadataJson, createdAt, entry };
@@ -40,7 +44,7 @@ export function storeOverRows(backend: Backend): Store {
       const createdAt = await backend.write({ kind: 'update_conversation', ...at, metadataJson });
       return createdAt === undefined
         ? undefined
-        : { id: at.id, metadata: JSON.parse(metadataJson) as Metadata, createdAt };
+        : { id: at.id, metadata: parseJson(metadataJson) as Metadata, createdAt };
     },
     async deleteConversation(tenant, id) {
       return backend.write({ kind: 'delete_conversation', ...names({ tenant, id }) });

@@ -20,6 +20,7 @@ export function withWatchedWrites(store: Store, now: () => number): Store {
     }
   };
   return {
+    keptSecret: (proposed) => watch(store.keptSecret(proposed)),
     createConversation: (tenant, conversation) => watch(store.createConversation(tenant, conversation)),
     getConversation: (tenant, id) => store.getConversation(tenant, id),
     updateConversation: (tenant, id, metadata) => watch(store.updateConversation(tenant, id, metadata)),

@@ -30,6 +30,8 @@ export type WriteOperation = { readonly tenant: string } & (
   | { readonly kind: 'release_lease'; readonly id: string; readonly holder: string }
   | { readonly kind: 'append_turn'; readonly turn: NewTurn }
   | { readonly kind: 'delete_response'; readonly id: string }
+  /** Of no tenant: that one is empty. */
+  | { readonly kind: 'keep_secret'; readonly proposed: string }
 );
 
 export type WriteResults = {
@@ -44,6 +46,7 @@ export type WriteResults = {
   readonly release_lease: undefined;
   readonly append_turn: 'appended' | 'lost';
   readonly delete_response: boolean;
+  readonly keep_secret: string;
 };
 
 export type WriteResult = WriteResults[keyof WriteResults];
@@ -72,6 +75,8 @@ export function* applyWrite(rows: WriteRows, operation: WriteOperation): Steps<W
       return yield* appendTurn(rows, tenant, operation.turn);
     case 'delete_response':
       return yield* deleteResponse(rows, tenant, operation.id);
+    case 'keep_secret':
+      return yield* got(rows.keepSecret(operation.proposed));
   }
 }
 

@@ -118,6 +118,14 @@ function faultCases(type: StoreType): void {
     await runTurns(all, (proxy) => proxy.dropAnswers(1), all.proxy);
   });
 
+  it.each([1, 2, 3])('the secret is one, and kept, where %i answers are lost', { timeout: 60_000 }, async (lost) => {
+    const { proxy, direct, shaky } = await scene(type);
+    proxy.dropAnswers(lost);
+    const { answer } = await insist(() => shaky.keptSecret('first'));
+    expect(answer).toBe('first');
+    for (const store of [direct, shaky]) expect(await store.keptSecret('later')).toBe('first');
+  });
+
   it('half-closed and slow connections: each turn is stored once', { timeout: 60_000 }, async () => {
     const all = await scene(type);
     const random = seededRandom(5);

@@ -41,7 +41,7 @@ async function plansOf({ uri, schema }: PostgresSchema, settings: string): Promi
   await withPostgres(uri, async (client) => {
     await client.query(`SET plan_cache_mode = force_generic_plan; ${settings}`);
     for (const { name, text } of Object.values(statementsFor(schema))) {
-      if (!/threads|entries|items/.test(text)) continue;
+      if (!/threads|entries|items|named_values/.test(text)) continue;
       const count = Math.max(0, ...[...text.matchAll(/\$(\d+)/g)].map((found) => Number(found[1])));
       const values = Array.from({ length: count }, () => 'NULL').join(', ');
       await client.query(`PREPARE "${name}" AS ${text}`);
@@ -57,6 +57,7 @@ const selective: Record<string, RegExp> = {
   threads: /\b(?:id|tree|conversation_id)\)? = /,
   entries: /\b(?:thread|tree|response_id)\)? = /,
   items: /\bid\)? = /,
+  named_values: /\bname\)? = /,
 };
 
 const ownSettings = 'SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off';

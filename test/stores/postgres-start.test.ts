@@ -142,7 +142,11 @@ describePostgres('opening a store in PostgreSQL', () => {
     expect(error.message).toContain('open-responses migrate');
     expect(await tablesOf(at)).toEqual([]);
     const operator = await admin(at);
-    expect(await operator.schema()).toMatchObject({ version: 0, needed: schemaVersion, pending: [expect.any(String)] });
+    expect(await operator.schema()).toMatchObject({
+      version: 0,
+      needed: schemaVersion,
+      pending: { length: schemaVersion },
+    });
     expect(await tablesOf(at)).toEqual([]);
     expect(await operator.migrate()).toEqual({ version: schemaVersion, needed: schemaVersion, pending: [] });
     await makeConversation(await openPostgres(at, { autoMigrate: false }), tenant, 'conv');

@@ -12,7 +12,7 @@ function brittle(): { readonly store: Store; fail(error: Error | undefined): voi
   let failure: Error | undefined;
   const failing = new Proxy(inner, {
     get(target, name: keyof Store) {
-      const changes = /^(?:create|update|delete|append)/.test(name);
+      const changes = /^(?:create|update|delete|append|kept)/.test(name);
       return changes && failure !== undefined ? () => Promise.reject(failure) : target[name];
     },
   });
@@ -54,4 +54,15 @@ it('a defect says nothing about the database', async () => {
   fail(new Error('a defect'));
   await expect(store.appendItems('t', 'c', items(message('a')))).rejects.toThrow('a defect');
   await store.ping();
+});
+
+it('the secret is passed on, and is a change like any other', async () => {
+  const { store, fail } = brittle();
+  fail(full);
+  await expect(store.keptSecret('first')).rejects.toBe(full);
+  await expect(store.ping()).rejects.toBe(full);
+  fail(undefined);
+  expect(await store.keptSecret('second')).toBe('second');
+  await store.ping();
+  expect(await store.keptSecret('third')).toBe('second');
 });

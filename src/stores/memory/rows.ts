@@ -62,6 +62,7 @@ export class MemoryRows implements WriteRows {
   #threads = 0;
   #bytes = 0;
   #sequence = 0;
+  #secret: string | undefined;
 
   constructor(limits: MemoryLimits, now: () => number) {
     this.#limits = limits;
@@ -251,6 +252,11 @@ export class MemoryRows implements WriteRows {
       if (isHeld) tree.holds -= 1;
       isHeld = false;
     };
+  }
+
+  keepSecret(proposed: string): string {
+    this.#secret ??= proposed;
+    return this.#secret;
   }
 
   clear(): void {

@@ -10,8 +10,10 @@ export const schemaVersion = 1;
 
 const product = 'open-responses';
 const schemaId = 'schema';
+const secretId = 'secret';
 /** Of each collection without a mark. */
 const maxSampled = 100;
+const maxAttempts = 10;
 
 type Index = { readonly name: string; readonly key: Values; readonly unique?: true; readonly sparse?: true };
 
@@ -77,7 +79,7 @@ export async function look(call: Call): Promise<Inspection> {
  * the mark: running servers make them again when somebody drops the database.
  */
 async function strangersAmong(call: Call, names: readonly string[]): Promise<readonly string[]> {
-  const projection = { v: 1, tenant: 1, thread: 1, position: 1, kind: 1, owner: 1, part: 1 };
+  const projection = { v: 1, tenant: 1, thread: 1, position: 1, kind: 1, owner: 1, part: 1, product: 1 };
   const strangers: string[] = [];
   for (const name of names) {
     // The mark may have come this very moment, by another server that looks after the same database.
@@ -88,7 +90,8 @@ async function strangersAmong(call: Call, names: readonly string[]): Promise<rea
   return strangers;
 }
 
-function isOwn(collection: string, { v, tenant, thread, position, kind, owner, part }: Values): boolean {
+function isOwn(collection: string, document: Values): boolean {
+  const { v, tenant, thread, position, kind, owner, part } = document;
   const isCommon = v === documentVersion && typeof tenant === 'string' && typeof thread === 'string';
   switch (collection) {
     case entries:
@@ -96,7 +99,7 @@ function isOwn(collection: string, { v, tenant, thread, position, kind, owner, p
     case chunks:
       return isCommon && typeof owner === 'string' && Number.isSafeInteger(part);
     default:
-      return false;
+      return document['_id'] === secretId && document['product'] === product;
   }
 }
 
@@ -192,11 +195,24 @@ export async function migrate(call: Call): Promise<void> {
 
 /** Of several that insert at once one may be told of a duplicate: then there is something to update. */
 async function upsert(call: Call, change: Values): Promise<void> {
-  for (let attempt = 0; attempt < 10; attempt += 1) {
+  for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
     const { isMatched } = await call.update(meta, { _id: schemaId }, change, true);
     if (isMatched) return;
   }
   throw new StoreUnavailable('The schema can not be marked');
+}
+
+/** The secret that is kept: the proposed one where there was none. */
+export async function keepSecret(call: Call, proposed: string): Promise<string> {
+  const place = { _id: secretId };
+  for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
+    await call.insertAll(meta, [{ ...place, product, value: proposed }]);
+    // Whoever has inserted it: a majority has it when this is answered.
+    await call.confirm(meta, place, { product });
+    const value = (await call.findOne(meta, place))?.['value'];
+    if (typeof value === 'string') return value;
+  }
+  throw new StoreUnavailable('The secret of the servers did not stay in the database');
 }
 
 /**

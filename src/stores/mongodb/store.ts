@@ -23,7 +23,7 @@ import { AppendsInDoubt } from './in-doubt.ts';
 import { KeyedQueue } from './keyed-queue.ts';
 import { RootFacts } from './root-facts.ts';
 import { MongoReadRows } from './rows.ts';
-import { inspect, migrate, missingIndexes, schemaVersion, touch } from './schema.ts';
+import { inspect, keepSecret, migrate, missingIndexes, schemaVersion, touch } from './schema.ts';
 import { Sweeper } from './sweep.ts';
 import type { Work } from './work.ts';
 
@@ -81,7 +81,10 @@ async function prepare(deployment: Deployment, autoMigrate: boolean): Promise<vo
  * went wrong, as places are unique without them.
  */
 async function keepUp(call: Call, autoMigrate: boolean): Promise<void> {
-  if (await touch(call)) return;
+  if (!(await touch(call))) await makeAgain(call, autoMigrate);
+}
+
+async function makeAgain(call: Call, autoMigrate: boolean): Promise<void> {
   if (!autoMigrate) {
     throw new StoreUnavailable('The MongoDB database was emptied while it was in use: run `open-responses migrate`');
   }
@@ -101,11 +104,15 @@ class MongoBackend implements Backend {
   readonly #inDoubt = new AppendsInDoubt();
   readonly #turns = new KeyedQueue();
   readonly #keepUp: (call: Call) => Promise<void>;
+  /** What this server was told to share with the others. */
+  #secret: string | undefined;
+  /** The database was dropped, and may lack the secret. */
+  #wasEmptied = false;
   #ping: Promise<void> | undefined;
 
   constructor(deployment: Deployment, { autoMigrate, now }: MongoStoreOptions) {
     this.#deployment = deployment;
-    this.#keepUp = (call) => keepUp(call, autoMigrate);
+    this.#keepUp = (call) => this.#lookAfter(call, autoMigrate);
     this.now = now;
     this.#sweeper = new Sweeper({ deployment, workOf: (call) => this.#workOf(call), keepUp: this.#keepUp });
     this.#sweeper.start();
@@ -118,6 +125,7 @@ class MongoBackend implements Backend {
   async write<Operation extends WriteOperation>(operation: Operation): Promise<WriteResults[Operation['kind']]> {
     const bytes = waitingBytes(operation);
     const result = await this.#deployment.run((call) => apply(this.#workOf(call), operation), { bytes });
+    if (operation.kind === 'keep_secret') this.#secret = String(result);
     return result as WriteResults[Operation['kind']];
   }
 
@@ -132,6 +140,16 @@ class MongoBackend implements Backend {
       this.#ping = undefined;
     });
     return this.#ping;
+  }
+
+  /** The secret is put back too: servers that start later have to share it with those that run. */
+  async #lookAfter(call: Call, autoMigrate: boolean): Promise<void> {
+    if (!(await touch(call))) {
+      this.#wasEmptied = true;
+      await makeAgain(call, autoMigrate);
+    }
+    if (this.#wasEmptied && this.#secret !== undefined) await keepSecret(call, this.#secret);
+    this.#wasEmptied = false;
   }
 
   async close(): Promise<void> {
@@ -170,6 +188,8 @@ async function apply(work: Work, operation: WriteOperation): Promise<WriteResult
       return appendTurn(work, tenant, operation.turn);
     case 'delete_response':
       return deleteResponse(work, tenant, operation.id);
+    case 'keep_secret':
+      return keepSecret(work.call, operation.proposed);
     default:
       return operation satisfies never;
   }

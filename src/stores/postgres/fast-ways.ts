@@ -46,6 +46,7 @@ export function fastWayOf(statements: Statements, operation: WriteOperation): Fa
     case 'delete_conversation':
     case 'delete_item':
     case 'delete_response':
+    case 'keep_secret':
       return undefined;
     default:
       return operation satisfies never;

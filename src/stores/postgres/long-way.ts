@@ -131,6 +131,7 @@ function isDeletion({ kind }: WriteOperation): boolean {
 /** What is locked first. */
 function subjectOf(operation: WriteOperation): string {
   const { tenant } = operation;
+  if (operation.kind === 'keep_secret') return operation.kind;
   if (operation.kind !== 'append_turn') return `${tenant}\n${operation.id}`;
   return `${tenant}\n${operation.turn.base?.threadId ?? operation.turn.conversationId}`;
 }

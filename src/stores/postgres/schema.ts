@@ -5,7 +5,7 @@ import { quoted } from './statements.ts';
 
 /** Our mark: a schema without this table is not ours, whatever else is in it. */
 const versions = 'open_responses_migrations';
-const ownTables = ['threads', 'entries', 'items'] as const;
+const ownTables = ['threads', 'entries', 'items', 'named_values'] as const;
 /** What makes processes that start at once go one after the other: any constant, the same in every release. */
 const migrationLock = '5719361002465812';
 const oldestServer = 130_000;
@@ -84,6 +84,12 @@ const migrations: readonly Migration[] = [
               ALTER COLUMN response SET COMPRESSION lz4`,
           ]
         : []),
+    ],
+  },
+  {
+    title: 'create the table named_values',
+    steps: (schema) => [
+      `CREATE TABLE ${schema}.named_values (name TEXT COLLATE "C" PRIMARY KEY, value TEXT COLLATE "C" NOT NULL)`,
     ],
   },
 ];

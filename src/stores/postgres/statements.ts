@@ -49,13 +49,13 @@ function insertItems(items: string, threadId: string, ids: number, references: n
     FROM e, unnest($${ids}::text[], $${references}::boolean[]) AS i (id, is_reference)`;
 }
 
-type Tables = { readonly threads: string; readonly entries: string; readonly items: string };
+type Tables = { readonly threads: string; readonly entries: string; readonly items: string; readonly named: string };
 
 /**
  * Where one table is looked up by what another holds, `LATERAL (… OFFSET 0)` says that it is done row by row, by the
  * index: the planner can't know better, because the tables may be empty when it plans and full when the plan is used.
  */
-function writes({ threads, entries, items }: Tables) {
+function writes({ threads, entries, items, named }: Tables) {
   return {
     thread: insertThread(threads),
     /** $11 is_turn, $12 … $21 the entry, $22 the kinds of its items. A response that is elsewhere is an error. */
@@ -87,6 +87,9 @@ function writes({ threads, entries, items }: Tables) {
       WHERE e.tenant = $1::text AND e.thread = $2::text))`,
     removeEntries: `DELETE FROM ${entries} WHERE tenant = $1::text AND thread = $2::text`,
     removeThread: `DELETE FROM ${threads} WHERE tenant = $1::text AND id = $2::text`,
+    secret: `SELECT n.value FROM ${named} n WHERE n.name = 'secret'`,
+    /** Waits for whoever is about to insert one. */
+    keepSecret: `INSERT INTO ${named} (name, value) VALUES ('secret', $1::text) ON CONFLICT DO NOTHING`,
   };
 }
 
@@ -265,8 +268,13 @@ export type Statements = Readonly<
 
 /** Every statement that the store ever sends, but those of migrations. */
 export function statementsFor(schema: string): Statements {
-  const [threads, entries, items] = ['threads', 'entries', 'items'].map((table) => `${quoted(schema)}.${table}`);
-  const tables: Tables = { threads: threads ?? '', entries: entries ?? '', items: items ?? '' };
+  const home = quoted(schema);
+  const tables: Tables = {
+    threads: `${home}.threads`,
+    entries: `${home}.entries`,
+    items: `${home}.items`,
+    named: `${home}.named_values`,
+  };
   const texts = { ...reads(tables), ...writes(tables), ...locks(tables), ...fastWays(tables) };
   const statements = Object.entries(texts).map(([name, text]) => [name, { name, text }]);
   return Object.fromEntries(statements) as Statements;

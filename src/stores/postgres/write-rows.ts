@@ -1,7 +1,8 @@
 import { indexOf } from '../entry-items.ts';
 import type { EntryRow, IndexedItem, Lease, ThreadHead, ThreadRow, TurnRow, WriteRows } from '../rows.ts';
 import { asEntry, asThread, entryValues, textOrNull, threadValues } from './decode.ts';
-import { decodeText, keyOf, placeKeyOf, textArray } from './names.ts';
+import { unavailable } from './failures.ts';
+import { decodeText, encodeText, keyOf, placeKeyOf, textArray } from './names.ts';
 import { PgReadRows } from './read-rows.ts';
 import type { Question, Result, Row } from './session.ts';
 import { entryWidth, type Statements, threadWidth } from './statements.ts';
@@ -132,6 +133,20 @@ export class PgWriteRows extends PgReadRows implements WriteRows {
     this.#leases.set(threadId, lease);
     const fields = [textOrNull(lease?.holder), lease === undefined ? null : String(lease.expiresAt)];
     await this.ask(this.statements.setLease, [keyOf(tenant), placeKeyOf(threadId), ...fields]);
+  }
+
+  async keepSecret(proposed: string): Promise<string> {
+    const { secret, keepSecret } = this.statements;
+    // Most often it is there: then nothing is written, which a database that can only be read would refuse.
+    let [row] = await this.ask(secret, []);
+    if (row === undefined) {
+      const insert = { statement: keepSecret, values: [encodeText(proposed)] };
+      const [, kept] = await this.#together([insert, { statement: secret, values: [] }]);
+      row = kept?.rows[0];
+    }
+    // It was removed between the two: somebody is emptying the table.
+    if (row === undefined) throw unavailable('the secret did not stay');
+    return decodeText(row[0] ?? '');
   }
 
   #locked(id: string, row: Row | undefined): ThreadRow | undefined {

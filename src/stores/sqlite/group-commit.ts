@@ -5,7 +5,7 @@ import type { Synchronous } from './connection.ts';
 import { isBusy, unavailableReason } from './failures.ts';
 import type { Answer, Outcome, Submission, WriterOperation } from './messages.ts';
 import { SqliteRows } from './rows.ts';
-import { schemaVersion } from './schema.ts';
+import { rewriteVersion } from './schema.ts';
 
 /** A lost lease costs work at most, never data: it need not wait for the disk. */
 const leaseKinds: ReadonlySet<WriterOperation['kind']> = new Set([
@@ -45,7 +45,7 @@ export class GroupCommit {
     try {
       this.#database.exec('BEGIN IMMEDIATE');
       // Not every operation writes. This one does, and changes nothing.
-      if (this.#isInDoubt) this.#database.exec(`PRAGMA user_version = ${schemaVersion}`);
+      if (this.#isInDoubt) rewriteVersion(this.#database);
       const answers = group.map(({ number, operation }): Answer => {
         const result = operation.kind === 'ping' ? undefined : runAtOnce(applyWrite(this.#rows, operation));
         return { number, outcome: { kind: 'done', result } };

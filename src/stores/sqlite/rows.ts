@@ -82,6 +82,8 @@ const sql = {
   setLease: `INSERT INTO leases VALUES (?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at`,
   deleteLease: 'DELETE FROM leases WHERE tenant = ? AND thread = ?',
+  keepSecret: "INSERT INTO named_values VALUES ('secret', ?) ON CONFLICT DO NOTHING",
+  secret: "SELECT value FROM named_values WHERE name = 'secret'",
 } as const;
 
 export class SqliteReadRows implements ReadRows {
@@ -266,6 +268,11 @@ export class SqliteRows extends SqliteReadRows implements WriteRows {
   setLease(tenant: string, threadId: string, lease: Lease | undefined): void {
     if (lease === undefined) this.statements.get(sql.deleteLease).run(tenant, threadId);
     else this.statements.get(sql.setLease).run(tenant, threadId, lease.holder, lease.expiresAt);
+  }
+
+  keepSecret(proposed: string): string {
+    this.statements.get(sql.keepSecret).run(proposed);
+    return String(this.statements.get(sql.secret).get()?.['value']);
   }
 
   #insertThread(tenant: string, row: ThreadRow): boolean {

@@ -71,6 +71,16 @@ const migrations: readonly Migration[] = [
   ) STRICT, WITHOUT ROWID;
   `,
   },
+  {
+    title: 'create the table named_values',
+    // It may be there: a server that knows version 1 alone writes that again after its disk was full.
+    sql: `
+  CREATE TABLE IF NOT EXISTS named_values (
+    name TEXT NOT NULL PRIMARY KEY,
+    value TEXT NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  `,
+  },
 ];
 
 export const schemaVersion = migrations.length;
@@ -122,6 +132,11 @@ export function migrate(database: DatabaseSync, path: string): void {
     if (database.isTransaction) database.exec('ROLLBACK');
     throw error;
   }
+}
+
+/** A change that changes nothing: the version that is there, which is that of a newer release where one has come meanwhile. */
+export function rewriteVersion(database: DatabaseSync): void {
+  database.exec(`PRAGMA user_version = ${pragma(database, 'user_version')}`);
 }
 
 function pragma(database: DatabaseSync, name: string): number {
