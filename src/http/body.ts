@@ -3,7 +3,8 @@ import type { Readable } from 'node:stream';
 import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from 'node:zlib';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { ApiError, invalidRequest } from '../errors.ts';
-import { excessOf } from './json-bounds.ts';
+import { parseJson } from '../parse-json.ts';
+import { lookOver } from './json-bounds.ts';
 
 /**
  * JSON bodies: decompressed, bounded after decompression, UTF-8, bounded in depth and in what parsing costs before they
@@ -11,13 +12,18 @@ import { excessOf } from './json-bounds.ts';
  */
 export function acceptJson(app: FastifyInstance, maxBytes: number): void {
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser(/^application\/json\s*(?:;|$)/i, async (request: FastifyRequest, payload: Readable) =>
-    hasNoUse(request) ? void payload.resume() : readJson(request, payload, maxBytes),
-  );
-  app.addContentTypeParser('*', async (request: FastifyRequest, payload: Readable) => {
+  app.addContentTypeParser(/^application\/json\s*(?:;|$)/i, (request: FastifyRequest, payload: Readable, done) => {
+    if (hasNoUse(request)) {
+      payload.resume();
+      done(null);
+      return;
+    }
+    readJson(request, payload, { maxBytes, done });
+  });
+  app.addContentTypeParser('*', (request: FastifyRequest, payload: Readable, done) => {
     payload.resume();
-    if (hasNoUse(request)) return undefined;
-    throw wrongType(request.headers['content-type']);
+    if (hasNoUse(request)) done(null);
+    else done(wrongType(request.headers['content-type']));
   });
 }
 
@@ -35,18 +41,56 @@ export function requireBody(request: FastifyRequest): unknown {
   throw invalidRequest('The request has no body: a JSON object was expected.');
 }
 
-async function readJson(request: FastifyRequest, payload: Readable, maxBytes: number): Promise<unknown> {
-  const charset = /charset\s*=\s*"?([^";\s]+)/i.exec(request.headers['content-type'] ?? '')?.[1];
-  if (charset !== undefined && !/^utf-?8$/i.test(charset)) throw wrongType(request.headers['content-type']);
-  const length = Number(request.headers['content-length'] ?? 0);
-  if (length > maxBytes) throw tooLarge(maxBytes);
-  const bytes = await readAll(decompressed(payload, request.headers['content-encoding']), maxBytes);
+/** By callback: most bodies are one chunk, and a promise for each is felt. */
+type Reading = { readonly maxBytes: number; readonly done: (error: Error | null, body?: unknown) => void };
+
+function readJson(request: FastifyRequest, payload: Readable, { maxBytes, done }: Reading): void {
+  const type = request.headers['content-type'] ?? '';
+  let source: Readable;
+  try {
+    // Most clients name no charset.
+    const charset = type.length <= plainType.length ? undefined : charsetOf(type);
+    if (charset !== undefined && !/^utf-?8$/i.test(charset)) throw wrongType(type);
+    if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes);
+    source = decompressed(payload, request.headers['content-encoding']);
+  } catch (error) {
+    done(asError(error));
+    return;
+  }
+  readAll(source, maxBytes, (error, bytes) => {
+    if (error !== undefined) {
+      done(error);
+      return;
+    }
+    let body: unknown;
+    try {
+      body = parse(bytes);
+    } catch (thrown) {
+      done(asError(thrown));
+      return;
+    }
+    done(null, body);
+  });
+}
+
+const plainType = 'application/json';
+
+function charsetOf(type: string): string | undefined {
+  return /charset\s*=\s*"?([^";\s]+)/i.exec(type)?.[1];
+}
+
+function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error('a body could not be read', { cause: thrown });
+}
+
+/** @throws ApiError 400 */
+function parse(bytes: Buffer): unknown {
   if (bytes.length === 0) return undefined;
   if (!isUtf8(bytes)) throw notJson('it is not UTF-8');
-  const excess = excessOf(bytes);
+  const { excess, hasEscapedNames } = lookOver(bytes);
   if (excess !== undefined) throw invalidRequest(`The body of your request ${excess}.`);
   try {
-    return JSON.parse(bytes.toString('utf8', hasMark(bytes) ? 3 : 0));
+    return parseJson(bytes.toString('utf8', hasMark(bytes) ? 3 : 0), hasEscapedNames);
   } catch (error) {
     throw notJson(error instanceof Error ? error.message : 'it could not be read');
   }
@@ -78,29 +122,38 @@ function decoderOf(encoding: string): ReturnType<typeof createGunzip> | undefine
   }
 }
 
-/** Listeners rather than async iteration: most bodies are one chunk. */
-function readAll(source: Readable, maxBytes: number): Promise<Buffer> {
-  const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
+/** Calls back once. */
+function readAll(source: Readable, maxBytes: number, then: (error: Error | undefined, bytes: Buffer) => void): void {
   const chunks: Buffer[] = [];
   let total = 0;
+  let isSettled = false;
+  const settle = (error: Error | undefined, bytes: Buffer): void => {
+    if (isSettled) return;
+    isSettled = true;
+    then(error, bytes);
+  };
   source.on('data', (chunk: Buffer) => {
     total += chunk.length;
     if (total > maxBytes) {
       source.pause();
       chunks.length = 0;
-      reject(tooLarge(maxBytes));
+      settle(tooLarge(maxBytes), nothing);
     } else {
       chunks.push(chunk);
     }
   });
-  source.on('end', () => resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks)));
-  source.on('error', (error) => reject(notJson(`it could not be read (${error.message})`)));
+  source.on('end', () => {
+    const [first = nothing, ...others] = chunks;
+    settle(undefined, others.length === 0 ? first : Buffer.concat(chunks));
+  });
+  source.on('error', (error) => settle(notJson(`it could not be read (${error.message})`), nothing));
   source.on('close', () => {
     // An error costs a stack: not for every body that was read to its end.
-    if (!source.readableEnded) reject(notJson('it ended early'));
+    if (!isSettled && !source.readableEnded) settle(notJson('it ended early'), nothing);
   });
-  return promise;
 }
+
+const nothing = Buffer.alloc(0);
 
 /** Windows tools put a byte order mark before what they write; RFC 8259 lets a reader ignore it. */
 function hasMark(bytes: Buffer): boolean {

@@ -28,12 +28,20 @@ const rowBits = 20;
 /** So that nobody can choose names that look alike to `mix`. */
 const secret = Math.trunc(Math.random() * 2 ** 32) | 0;
 
+/** What is known of a JSON text before it is parsed. */
+export type LookedOver = {
+  /** What makes it too costly to parse, as the end of a sentence; undefined where nothing does. */
+  readonly excess: string | undefined;
+  /** Whether a name has a backslash. Few have: `parseJson` needs to know. */
+  readonly hasEscapedNames: boolean;
+};
+
 /**
- * What makes this JSON too costly to parse, as the end of a sentence; undefined where nothing does. Parsing holds up
- * everybody, and these bytes decide for how long. It judges no syntax: what is no JSON may pass.
+ * Looks a JSON text over. Parsing holds up everybody, and these bytes decide for how long. It judges no syntax: what is
+ * no JSON may pass.
  */
-export function excessOf(bytes: Buffer): string | undefined {
-  return new Bounds(bytes).excess();
+export function lookOver(bytes: Buffer): LookedOver {
+  return new Bounds(bytes).lookOver();
 }
 
 class Bounds {
@@ -46,6 +54,12 @@ class Bounds {
   #properties = 0;
   /** Tells the last string from others. Undefined: it is long, and counts as a new one. */
   #lastString: number | undefined;
+  /** Whether the last string has a backslash, or is long: those are searched to their end only where they are names. */
+  #mayBeEscaped = false;
+  /** Where the last string is, if it is long; else -1. Stale where it can't be escaped. */
+  #longStart = -1;
+  #longEnd = -1;
+  #hasEscapedNames = false;
 
   constructor(bytes: Buffer) {
     this.#bytes = bytes;
@@ -54,7 +68,12 @@ class Bounds {
     this.#seen = new Uint8Array(this.#counts ? 1 << (rowBits - 3) : 0);
   }
 
-  excess(): string | undefined {
+  lookOver(): LookedOver {
+    const excess = this.#excess();
+    return { excess, hasEscapedNames: this.#hasEscapedNames };
+  }
+
+  #excess(): string | undefined {
     const bytes = this.#bytes;
     let depth = 0;
     let values = 0;
@@ -71,13 +90,21 @@ class Bounds {
         if (this.#counts) this.#names[depth] = secret;
       } else if (byte === closeList || byte === closeObject) {
         depth = Math.max(0, depth - 1);
-      } else if (byte === colon && this.#counts) {
-        this.#countProperty(depth);
+      } else if (byte === colon) {
+        if (this.#mayBeEscaped) this.#noteEscape();
+        if (this.#counts) this.#countProperty(depth);
         if (this.#properties > maxProperties) return `has more than ${maxProperties} different properties`;
       }
       if (values > maxValues) return `has more than ${maxValues} values`;
     }
     return undefined;
+  }
+
+  /** The string before a colon is a name. A further colon finds nothing left to search. */
+  #noteEscape(): void {
+    this.#mayBeEscaped = false;
+    const start = this.#longStart;
+    if (start === -1 || this.#bytes.subarray(start, this.#longEnd).includes(backslash)) this.#hasEscapedNames = true;
   }
 
   /** The string before a colon is a name. */
@@ -95,28 +122,42 @@ class Bounds {
   /** Index of the closing quote. */
   #endOfString(start: number): number {
     const bytes = this.#bytes;
+    const stop = Math.min(start + 1 + shortString, bytes.length);
     let hash = secret;
+    let isEscaped = false;
     let at = start + 1;
-    for (let isLong = false; ; isLong = true) {
-      const stop = Math.min(at + shortString, bytes.length);
-      for (; at < stop; at++) {
-        let byte = bytes[at] ?? 0;
-        if (byte === quote) {
-          this.#lastString = isLong ? undefined : hash;
-          return at;
-        }
-        // With the backslash: an escaped letter is not that letter.
-        if (byte === backslash) {
-          at += 1;
-          byte = 256 + (bytes[at] ?? 0);
-        }
-        if (this.#counts && !isLong) hash = mix(hash, byte);
+    for (; at < stop; at++) {
+      let byte = bytes[at] ?? 0;
+      if (byte === quote) {
+        this.#lastString = hash;
+        this.#mayBeEscaped = isEscaped;
+        if (isEscaped) this.#longStart = -1;
+        return at;
       }
-      const end = bytes.indexOf(quote, at);
-      if (end === -1) return bytes.length;
-      // An escaped one is passed over by the next round.
-      at = firstOfSlashes(bytes, end, at);
+      // With the backslash: an escaped letter is not that letter.
+      if (byte === backslash) {
+        isEscaped = true;
+        at += 1;
+        byte = 256 + (bytes[at] ?? 0);
+      }
+      if (this.#counts) hash = mix(hash, byte);
     }
+    this.#lastString = undefined;
+    this.#mayBeEscaped = true;
+    this.#longStart = start;
+    this.#longEnd = endOfLong(bytes, at);
+    return this.#longEnd;
+  }
+}
+
+/** Index of the closing quote, from within a string. Every byte is looked at a few times at most. */
+function endOfLong(bytes: Buffer, from: number): number {
+  let at = from;
+  for (;;) {
+    const end = bytes.indexOf(quote, at);
+    if (end === -1) return bytes.length;
+    if ((end - firstOfSlashes(bytes, end, at)) % 2 === 0) return end;
+    at = end + 1;
   }
 }
 
