@@ -73,6 +73,9 @@ export type Config = {
     readonly done: boolean;
     readonly obfuscation: boolean;
   };
+  readonly reasoning: { readonly events: 'summary' | 'openai' | 'openresponses' };
+  /** What provider data is sealed with. Undefined: the store keeps one. */
+  readonly secret: string | undefined;
   readonly upstream: UpstreamConfig;
   readonly demo: {
     /** Undefined: on, unless the server listens beyond loopback. */
@@ -101,6 +104,8 @@ export type UpstreamConfig = {
   readonly maxRetries: number;
   readonly maxResponseBytes: number;
   readonly maxConnections: number;
+  /** What happens to what a request asks for and its model can't do. */
+  readonly unsupported: 'reject' | 'drop';
   /** A PEM file with further certificate authorities. */
   readonly caFile: string | undefined;
   readonly httpProxy: string | undefined;
@@ -112,14 +117,20 @@ export type ProviderConfig = {
   readonly name: string;
   /** A profile's name: `openai`, `ollama`, `generic`. Undefined: the profile of the provider's own name, else `generic`. */
   readonly profile: string | undefined;
+  /** Undefined: what the profile is spoken to with at this address. */
+  readonly api: 'chat-completions' | 'responses' | 'ai-sdk' | undefined;
+  /** The npm package that speaks to it, for `ai-sdk`. */
+  readonly package: string | undefined;
   /** Without a trailing slash. Undefined: the profile's own address. */
   readonly baseUrl: string | undefined;
   readonly apiKey: string | undefined;
   readonly headers: Readonly<Record<string, string>>;
+  /** Whether an upstream that speaks Responses may keep what it answers. */
+  readonly store: boolean;
 };
 
-/** `open-responses.models.ALIAS=provider/model`. */
-export type ModelAlias = { readonly alias: string; readonly target: string };
+/** `open-responses.models.ALIAS=provider/model,…`: at least one, in the order in which they are asked. */
+export type ModelAlias = { readonly alias: string; readonly targets: readonly string[] };
 
 /** Where settings come from. What is left out is the process's own. */
 export type ConfigSources = {
@@ -172,7 +183,7 @@ function readConfigFile(flags: Flags, sources: ConfigSources): Level {
 
 /** Adds a level to the weaker ones before it. */
 function take(level: Level, found: Found, sources: ConfigSources): void {
-  const aliases = new Map<string, { alias: string; target: string; given: Given }>();
+  const aliases = new Map<string, ModelAlias & { readonly given: Given }>();
   for (const [text, given] of level) {
     const key = parseKey(text);
     if (key?.type === 'setting') found.values.set(key.key, parseSetting(key, { text, given, level }, sources));
@@ -189,7 +200,7 @@ function take(level: Level, found: Found, sources: ConfigSources): void {
       }
     }
   }
-  found.aliases.push([...aliases.values()].map(({ alias, target }) => ({ alias, target })));
+  found.aliases.push([...aliases.values()].map(({ alias, targets }) => ({ alias, targets })));
 }
 
 function parseSetting(
@@ -234,7 +245,7 @@ function refuseBoth({
 
 function parseAliases(key: Key & { readonly type: 'alias' | 'aliases' }, given: Given): readonly ModelAlias[] {
   if (key.type === 'aliases') return parse(modelSettings.models.kind, given, false);
-  return [{ alias: key.alias, target: parse(modelSettings['models.ALIAS'].kind, given, false) }];
+  return [{ alias: key.alias, targets: parse(modelSettings['models.ALIAS'].kind, given, false) }];
 }
 
 function parse<T>(kind: Kind<T>, given: Given, isSecret: boolean): T {
@@ -350,6 +361,8 @@ function assemble(found: Found, proxies: Proxies): Config {
       done: value('stream.done'),
       obfuscation: value('stream.obfuscation'),
     },
+    reasoning: { events: value('reasoning.events') },
+    secret: value('secret'),
     upstream: {
       connectTimeoutMs: value('upstream.connect-timeout'),
       headersTimeoutMs: value('upstream.headers-timeout'),
@@ -358,6 +371,7 @@ function assemble(found: Found, proxies: Proxies): Config {
       maxRetries: value('upstream.max-retries'),
       maxResponseBytes: value('upstream.max-response'),
       maxConnections: value('upstream.max-connections'),
+      unsupported: value('upstream.unsupported'),
       caFile: value('upstream.ca-file'),
       ...proxies,
     },
@@ -379,9 +393,12 @@ function provider(name: string, fields: ReadonlyMap<ProviderField, unknown>): Pr
   return {
     name,
     profile: value('profile'),
+    api: value('api'),
+    package: value('package'),
     baseUrl: value('base-url'),
     apiKey: value('api-key'),
     headers: value('headers') ?? {},
+    store: value('store') ?? false,
   };
 }
 

@@ -1,7 +1,46 @@
 import { randomBytes } from 'node:crypto';
 
-/** The prefixes that OpenAI's API gives to what it names (docs/wire.md §5), and ours for threads. */
-export type IdPrefix = 'resp' | 'conv' | 'msg' | 'fc' | 'fco' | 'call' | 'rs' | 'req' | 'thr' | 'run';
+/**
+ * The prefixes that OpenAI's API gives to what it names (docs/wire.md §5), and ours for threads. Those of hosted tools'
+ * outputs are not documented.
+ */
+export type IdPrefix =
+  | 'resp'
+  | 'conv'
+  | 'msg'
+  | 'fc'
+  | 'fco'
+  | 'ctc'
+  | 'ctco'
+  | 'call'
+  | 'rs'
+  | 'req'
+  | 'thr'
+  | 'run'
+  | HostedPrefix;
+
+type HostedPrefix =
+  | 'apc'
+  | 'apco'
+  | 'ci'
+  | 'cmp'
+  | 'cu'
+  | 'cuo'
+  | 'fs'
+  | 'ig'
+  | 'lsh'
+  | 'lsho'
+  | 'mcp'
+  | 'mcpa'
+  | 'mcpl'
+  | 'mcpr'
+  | 'prog'
+  | 'progo'
+  | 'sh'
+  | 'sho'
+  | 'ts'
+  | 'tso'
+  | 'ws';
 
 /** Mints an id. Injected, so that tests can count. */
 export type MintId = (prefix: IdPrefix) => string;

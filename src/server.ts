@@ -5,6 +5,7 @@ import type { Config } from './config.ts';
 import { ConfigError } from './config-error.ts';
 import { type Caller, Engine, type EngineDeps } from './engine/engine.ts';
 import { credentialNotProven } from './engine/failures.ts';
+import { newSecret, Sealer } from './engine/sealer.ts';
 import { ApiError } from './errors.ts';
 import { refuseOpenSpending, refuseOwnAddress } from './exposure.ts';
 import { createApp } from './http/app.ts';
@@ -17,6 +18,7 @@ import { CredentialBook } from './models/credentials.ts';
 import { createDemoModel } from './models/demo/demo.ts';
 import { createDispatcher, type HttpClient } from './models/http-client.ts';
 import { createProviders, type Provider } from './models/providers.ts';
+import { ThreadedTokenizer } from './models/tokenizer/tokenizer.ts';
 import { openStore } from './open-store.ts';
 import type { Store } from './store.ts';
 
@@ -53,7 +55,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
 async function startWith(client: HttpClient, config: Config): Promise<RunningServer> {
   const logger = createLogger(config.log);
   const serverId = mintId('run');
-  const providers = createProviders(config, { dispatcher: client.dispatcher, logger, serverId });
+  const providers = await createProviders(config, { dispatcher: client.dispatcher, logger, serverId });
   const isLoopback = isLoopbackName(config.server.host);
   const isDemoOn = config.demo.enabled ?? (isLoopback || config.auth.mode === 'none');
   const demo = isDemoOn ? createDemoModel(config.demo) : undefined;
@@ -67,14 +69,19 @@ async function startWith(client: HttpClient, config: Config): Promise<RunningSer
   const counters = new Map<string, number>();
   const needsProof = !isLoopback && config.auth.mode !== 'none';
   const proof = needsProof ? vouching(book, providers) : noProof;
-  const deps = engineDeps(config, { store, catalog, proof, serverId, logger, counters });
+  const sealer = await openSealer(config, store);
+  const deps = engineDeps(config, { store, catalog, proof, serverId, logger, counters, sealer });
   const engine = new Engine(deps);
   const state = { isStopping: false };
+  const tokenizer = new ThreadedTokenizer({
+    onFailure: (error) => logger.warn({ err: error }, 'the thread that counts tokens failed'),
+  });
   const context: Omit<HttpContext, 'callerOf'> = {
     engine,
     deps,
     store,
     models: catalog,
+    tokenizer,
     validation: { unknownFields: config.http.unknownFields },
     stream: { ...config.stream, writeTimeoutMs: config.http.writeTimeoutMs },
     logsContent: config.log.content,
@@ -102,7 +109,7 @@ async function startWith(client: HttpClient, config: Config): Promise<RunningSer
     models: catalog.describe(),
     counters,
     close: closing({
-      ...{ app, store, client, engine, state, logger, counters },
+      ...{ app, store, client, engine, state, logger, counters, tokenizer },
       timeoutMs: config.server.shutdownTimeoutMs,
     }),
   };
@@ -118,6 +125,16 @@ function createClient(config: Config): HttpClient {
   }
 }
 
+/** With the operator's secret, or the one that the store keeps for all its servers. */
+async function openSealer(config: Config, store: Store): Promise<Sealer> {
+  try {
+    return new Sealer(config.secret ?? (await store.keptSecret(newSecret())));
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
 /** What the engine asks before it creates state. */
 type Proof = Pick<EngineDeps, 'vouch' | 'mayCreateState'>;
 
@@ -128,6 +145,7 @@ type Parts = {
   readonly serverId: string;
   readonly logger: Logger;
   readonly counters: Map<string, number>;
+  readonly sealer: Sealer;
 };
 
 function engineDeps(config: Config, parts: Parts): EngineDeps {
@@ -141,13 +159,18 @@ function engineDeps(config: Config, parts: Parts): EngineDeps {
       leaseMs: config.conversation.leaseMs,
       openAfterMs: config.stream.openAfterMs,
       obfuscation: config.stream.obfuscation,
+      reasoningForm: config.reasoning.events,
+      unsupported: config.upstream.unsupported,
     },
+    sealer: parts.sealer,
     mintId,
     now: Date.now,
     serverId,
     count: (counter, by) => counters.set(counter, (counters.get(counter) ?? 0) + by),
     ...proof,
     onError: (error, context) => logger.error({ err: error, ...context }, 'a run failed'),
+    onFallback: (error, context) =>
+      logger.warn({ reason: error.message, ...context }, 'a model failed, and the next one is asked'),
   };
 }
 
@@ -194,13 +217,15 @@ type Closing = {
   readonly store: Store;
   readonly client: HttpClient;
   readonly engine: Engine;
+  readonly tokenizer: ThreadedTokenizer;
   readonly state: { isStopping: boolean };
   readonly logger: Logger;
   readonly counters: ReadonlyMap<string, number>;
   readonly timeoutMs: number;
 };
 
-function closing({ app, store, client, engine, state, logger, counters, timeoutMs }: Closing): RunningServer['close'] {
+function closing(parts: Closing): RunningServer['close'] {
+  const { app, store, client, engine, state, logger, counters, tokenizer, timeoutMs } = parts;
   let done: Promise<void> | undefined;
   const stopRuns = () =>
     engine.runs.stopAll(new ApiError('unavailable', 'The server is stopping.', { retryAfterMs: 1_000 }));
@@ -211,6 +236,7 @@ function closing({ app, store, client, engine, state, logger, counters, timeoutM
     await engine.runs.drained();
     clearTimeout(timer);
     if (counters.size > 0) logger.info({ counters: Object.fromEntries(counters) }, 'counted since the start');
+    await tokenizer.close();
     await closeAll(app, store);
     await client.close();
   };

@@ -267,14 +267,26 @@ function candidates(key: string): readonly string[] {
   return [...documentedKeys, ...providerEnds.map((end) => `providers.${provider}.${end}`)];
 }
 
-/** What someone may have meant: a key that ends so (`port`), else the most similar, else one that begins so (`store`). */
+/**
+ * What someone may have meant: a key that ends so (`port`), or that has a part more within (`providers.base-url`), else the
+ * most similar, else one that begins so. What begins so comes before a provider's that ends so (`store`).
+ */
 function nearest(name: string, keys: readonly string[]): string | undefined {
-  const ends = keys.filter((key) => key.endsWith(`.${name}`) || key.endsWith(`_${name}`));
+  const begins = keys.find((key) => key.startsWith(`${name}.`) || key.startsWith(`${name}_`));
+  const [, head, tail] = /^([a-z]+)[._](.+)$/i.exec(name) ?? [];
+  const ends = keys.filter((key) => {
+    if (key.endsWith(`.${name}`) || key.endsWith(`_${name}`)) return begins === undefined || !/^providers/i.test(key);
+    return (
+      [`.${tail}`, `_${tail}`].some((end) => key.endsWith(end)) &&
+      /^providers[._]name[._]/i.test(key) &&
+      key.startsWith(`${head}`)
+    );
+  });
   if (ends.length > 0) return ends.reduce((best, key) => (key.length < best.length ? key : best));
   const scored = keys.map((key) => ({ key, changes: changes(name.slice(0, 100), key) }));
   const best = scored.reduce((a, b) => (b.changes < a.changes ? b : a), { key: '', changes: Number.POSITIVE_INFINITY });
   if (best.changes <= Math.max(1, Math.floor(name.length / 3))) return best.key;
-  return keys.find((key) => key.startsWith(`${name}.`) || key.startsWith(`${name}_`));
+  return begins;
 }
 
 /** How many letters to insert, remove or replace to make one text the other. */

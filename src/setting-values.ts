@@ -213,6 +213,13 @@ export const providerName: Kind<string> = named('the name of a provider');
 
 export const profileName: Kind<string> = named('the name of a profile');
 
+const packagePattern = /^(?:@[a-z0-9~-][a-z0-9._~-]*\/)?[a-z0-9~-][a-z0-9._~-]*(?:\/[a-z0-9_~-][a-z0-9._~-]*)*$/;
+
+/** As `npm i` takes it, perhaps with a subpath: never a path on this machine. */
+export const packageName: Kind<string> = kind('the name of an npm package, as in @ai-sdk/anthropic', (value) =>
+  value.length <= 214 && packagePattern.test(value) ? value : undefined,
+);
+
 /** The address of an API. Comes without a trailing slash. */
 export const baseUrl: Kind<string> = kind('an http or https address, as in http://127.0.0.1:11434/v1', (value) => {
   // A value with any of these may hold a password or a key, so it is not shown.
@@ -239,22 +246,39 @@ export const headers: Kind<Readonly<Record<string, string>>> = kind(
   readHeaders,
 );
 
-/** `provider/model`. Whether there is such a provider is for the catalog to say. */
-export const target: Kind<string> = kind('a provider and its model, as in ollama/llama3.2', (value) =>
-  isTarget(value) ? value : undefined,
+/** `provider/model`, or several in the order in which they are asked. Whether there is such a provider is for the catalog to say. */
+export const targets: Kind<readonly string[]> = kind(
+  'a provider and its model, as in ollama/llama3.2, or several separated by commas',
+  (value) => {
+    const all = list(value);
+    return all !== undefined && all.length > 0 && all.length <= maxTargets && all.every(isTarget) ? all : undefined;
+  },
 );
 
-/** `ALIAS=provider/model,…` */
-export const aliases: Kind<readonly { readonly alias: string; readonly target: string }[]> = kind(
+/** Models that one alias can name. */
+const maxTargets = 16;
+
+/** `ALIAS=provider/model,…`; what has no `=` is a further model of the alias before it. */
+export const aliases: Kind<readonly { readonly alias: string; readonly targets: readonly string[] }[]> = kind(
   'aliases as ALIAS=provider/model, separated by commas, each alias once',
   (value) => {
-    const all = list(value)?.map((each) => {
+    const all: { alias: string; targets: string[] }[] = [];
+    for (const each of list(value) ?? ['']) {
       const at = each.indexOf('=');
-      return { alias: each.slice(0, Math.max(at, 0)).trim(), target: each.slice(at + 1).trim() };
-    });
-    if (all === undefined || new Set(all.map((each) => each.alias)).size < all.length) return undefined;
-    return all.every((each) => isAlias(each.alias) && isTarget(each.target)) ? all : undefined;
+      const target = each.slice(at + 1).trim();
+      if (at === -1) all.at(-1)?.targets.push(target);
+      if (at !== -1 || all.length === 0) all.push({ alias: each.slice(0, Math.max(at, 0)).trim(), targets: [target] });
+    }
+    if (new Set(all.map(({ alias }) => alias)).size < all.length) return undefined;
+    return all.every((each) => isAlias(each.alias) && each.targets.every(isTarget) && each.targets.length <= maxTargets)
+      ? all
+      : undefined;
   },
+);
+
+/** A key that others are derived from. */
+export const longSecret: Kind<string | undefined> = orNothing(
+  kind('a secret of at least 32 characters', (value) => (value.length >= 32 ? value : undefined)),
 );
 
 export function isAlias(value: string): boolean {

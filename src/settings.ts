@@ -9,18 +9,20 @@ import {
   hosts,
   integer,
   type Kind,
+  longSecret,
   mongoDatabase,
   oneOf,
   onOff,
   onOffAuto,
   optionalPath,
   origins,
+  packageName,
   profileName,
   providerName,
   proxies,
   schemaName,
   size,
-  target,
+  targets,
   text,
   workers,
 } from './setting-values.ts';
@@ -184,6 +186,15 @@ export const settings = {
     'false',
     'Whether the events of a stream are padded to hide their length, where a request does not say.',
   ),
+  'reasoning.events': setting(
+    oneOf('summary', 'openai', 'openresponses'),
+    'summary',
+    "How a model's raw reasoning text is told. `summary`: as a summary, which every client shows; `openai`: as `reasoning_text` events; `openresponses`: as the standard's `reasoning` events. Summaries that a provider makes itself stay summaries.",
+  ),
+  secret: secret(
+    longSecret,
+    'What data that providers want back in later turns is sealed with, where it travels with clients: at least 32 characters, the same on all servers of one database. Without it one is made once and kept in the store.',
+  ),
   'default-provider': setting(
     providerName,
     'openai',
@@ -204,6 +215,11 @@ export const settings = {
   ),
   'upstream.max-response': setting(size, '64MiB', 'The largest answer of a provider.'),
   'upstream.max-connections': setting(integer(1), '1024', 'The most connections to one provider at a time.'),
+  'upstream.unsupported': setting(
+    oneOf('reject', 'drop'),
+    'reject',
+    'What happens to what a request asks for and its model can not do: a 400 that names it, or it is left out and named in the header `x-open-responses-dropped` of the answer.',
+  ),
   'upstream.ca-file': setting(
     optionalPath,
     '',
@@ -241,18 +257,30 @@ export const providerSettings = {
   ),
   profile: optional(
     profileName,
-    "Which vendor's habits to expect: `openai`, `ollama` or `generic`. Without it the profile of the provider's own name, else `generic`.",
+    "Which vendor's habits to expect: a name of docs/providers.md, such as `vllm`. Without it the profile of the provider's own name, else `generic`.",
+  ),
+  api: optional(
+    oneOf('chat-completions', 'responses', 'ai-sdk'),
+    "The API to speak to the provider. Without it `responses` to OpenAI's own address with the profile `openai`, else `chat-completions`.",
+  ),
+  package: optional(
+    packageName,
+    'With `api=ai-sdk`: the npm package that calls the provider, as in `@ai-sdk/anthropic`. You install it yourself ([docs/ai-sdk.md](ai-sdk.md)).',
+  ),
+  store: optional(
+    onOff,
+    'Whether a provider that is spoken to with `responses` may keep what it answers. Nothing here reads it back: it is for looking at in its dashboard. `false` unless set.',
   ),
 } as const;
 
 export const modelSettings = {
   'models.ALIAS': optional(
-    target,
-    "A model's other name and what it stands for, as in `open-responses.models.gpt-4o=ollama/llama3.2`. A `*` in the alias stands for any text.",
+    targets,
+    "A model's other name and what it stands for, as in `open-responses.models.gpt-4o=ollama/llama3.2`. A `*` in the alias stands for any text. Several models, separated by commas, are asked in turn: the next one where the one before failed with nothing said. The caller's own key goes to the first alone; the others need a key of the server's, or none.",
   ),
   models: optional(
     aliases,
-    'Several aliases in one value, `ALIAS=provider/model,…`: for the environment, whose names can hold neither `*` nor dots.',
+    'Several aliases in one value, `ALIAS=provider/model,…`: for the environment, whose names can hold neither `*` nor dots. What has no `=` is a further model of the alias before it.',
   ),
 } as const;
 

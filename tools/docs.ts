@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { allSettings, environmentName, flagName, otherVariables, propertyName, type Setting } from '../src/settings.ts';
+import { providersPage } from './providers-page.ts';
 
 /** The groups of the page, by the first parts of their keys. */
 const groups: readonly { readonly title: string; readonly starts: readonly string[] }[] = [
@@ -7,7 +8,7 @@ const groups: readonly { readonly title: string; readonly starts: readonly strin
   { title: 'HTTP and callers', starts: ['http', 'auth'] },
   { title: 'Store', starts: ['store', 'memory', 'sqlite', 'postgres', 'mongodb', 'context', 'conversation'] },
   { title: 'Streams', starts: ['stream'] },
-  { title: 'Providers and models', starts: ['providers', 'models', 'default-provider'] },
+  { title: 'Providers and models', starts: ['providers', 'models', 'default-provider', 'reasoning', 'secret'] },
   { title: 'Calls of providers', starts: ['upstream'] },
   { title: 'Demo', starts: ['demo'] },
   { title: 'Log', starts: ['log'] },
@@ -68,7 +69,8 @@ taken from the working directory:
 | environment variable | \`OPEN_RESPONSES_PROVIDERS_NAME_API_KEY_FILE=/run/secrets/key\` |
 | flag | \`--providers.NAME.api-key-file /run/secrets/key\` |
 
-Secrets are the keys and headers of providers and the addresses of databases: \`open-responses.postgres.uri-file\`.
+Secrets are the keys and headers of providers, the addresses of databases (\`open-responses.postgres.uri-file\`) and
+\`open-responses.secret\`.
 
 Prefer a file or the environment: other users of the machine can read a process's flags. Giving both a secret and its file in
 the same source is a mistake.
@@ -133,4 +135,7 @@ function otherTable(): string {
   return ['| Variable | Meaning |', '|---|---|', ...lines].join('\n');
 }
 
-if (import.meta.main) writeFileSync(new URL('../docs/configuration.md', import.meta.url), configurationPage());
+if (import.meta.main) {
+  writeFileSync(new URL('../docs/configuration.md', import.meta.url), configurationPage());
+  writeFileSync(new URL('../docs/providers.md', import.meta.url), providersPage());
+}

@@ -104,9 +104,7 @@ export const createResponseSchema = z.strictObject({
   parallel_tool_calls: optional(z.boolean()),
   text: optional(textSchema),
   reasoning: optional(reasoningSchema),
-  truncation: optional(
-    z.enum(['auto', 'disabled']).refine((value) => value === 'disabled', unsupported('`truncation: auto`')),
-  ),
+  truncation: optional(z.enum(['auto', 'disabled'])),
   background: optional(z.boolean().refine((value) => !value, unsupported('`background: true`'))),
   context_management: later('context_management'),
   moderation: later('moderation'),

@@ -1,3 +1,4 @@
+import { hostedItemTypes } from './items.ts';
 import {
   constant,
   count,
@@ -12,8 +13,15 @@ import {
   text,
   variants,
 } from './openapi-shapes.ts';
+import type { JsonObject } from './primitives.ts';
+import { hostedToolTypes } from './tools.ts';
 
 const itemStatus = oneOf('in_progress', 'completed', 'incomplete');
+
+/** An object with further fields that are somebody else's to describe. */
+function open(schema: JsonObject, description: string): JsonObject {
+  return { ...schema, additionalProperties: true, description };
+}
 
 const parts: Schemas = {
   InputText: shape({ type: constant('input_text'), text }),
@@ -22,6 +30,17 @@ const parts: Schemas = {
     image_url: text,
     detail: oneOf('low', 'high', 'auto', 'original'),
   }),
+  InputFile: shape(
+    {
+      type: constant('input_file'),
+      file_url: text,
+      file_data: text,
+      filename: text,
+      detail: oneOf('low', 'high', 'auto'),
+    },
+    ['file_url', 'file_data', 'filename', 'detail'],
+    'A file, with `file_url` or `file_data`.',
+  ),
   OutputText: shape({
     type: constant('output_text'),
     text,
@@ -31,7 +50,7 @@ const parts: Schemas = {
   Refusal: shape({ type: constant('refusal'), refusal: text }),
   SummaryText: shape({ type: constant('summary_text'), text }),
   ReasoningText: shape({ type: constant('reasoning_text'), text }),
-  ContentPart: variants(['InputText', 'InputImage', 'OutputText', 'Refusal']),
+  ContentPart: variants(['InputText', 'InputImage', 'InputFile', 'OutputText', 'Refusal']),
   TokenLogProb: shape({ token: text, logprob: { type: 'number' }, bytes: listOf({ type: 'integer' }) }),
   LogProb: shape({
     token: text,
@@ -40,6 +59,9 @@ const parts: Schemas = {
     top_logprobs: listOf(ref('TokenLogProb')),
   }),
 };
+
+const namespace: JsonObject = { type: 'string', description: 'The namespace of the tool, where it has one.' };
+const callOutput: JsonObject = { anyOf: [text, listOf(variants(['InputText', 'InputImage', 'InputFile']))] };
 
 const items: Schemas = {
   Message: shape(
@@ -53,24 +75,56 @@ const items: Schemas = {
     },
     ['phase'],
   ),
-  FunctionCall: shape({
-    id: text,
-    type: constant('function_call'),
-    status: itemStatus,
-    call_id: text,
-    name: text,
-    arguments: { type: 'string', description: 'JSON, as the model wrote it.' },
-  }),
+  FunctionCall: shape(
+    {
+      id: text,
+      type: constant('function_call'),
+      status: itemStatus,
+      call_id: text,
+      name: text,
+      arguments: { type: 'string', description: 'JSON, as the model wrote it.' },
+      namespace,
+    },
+    ['namespace'],
+  ),
   FunctionCallOutput: shape(
     {
       id: text,
       type: constant('function_call_output'),
       status: itemStatus,
       call_id: text,
-      output: { anyOf: [text, listOf(variants(['InputText', 'InputImage']))] },
+      output: callOutput,
+      name: text,
+      namespace,
+    },
+    ['name', 'namespace'],
+  ),
+  CustomToolCall: shape(
+    {
+      id: text,
+      type: constant('custom_tool_call'),
+      status: itemStatus,
+      call_id: text,
+      name: text,
+      input: { type: 'string', description: 'What the tool is given, of any form.' },
+      namespace,
+    },
+    ['namespace'],
+  ),
+  CustomToolCallOutput: shape(
+    {
+      id: text,
+      type: constant('custom_tool_call_output'),
+      status: itemStatus,
+      call_id: text,
+      output: callOutput,
       name: text,
     },
     ['name'],
+  ),
+  HostedItem: open(
+    shape({ id: text, type: oneOf(...hostedItemTypes) }),
+    'An item of a tool that the provider runs, as the provider said it, under an id of this server.',
   ),
   Reasoning: shape(
     {
@@ -78,13 +132,25 @@ const items: Schemas = {
       type: constant('reasoning'),
       summary: listOf(ref('SummaryText')),
       content: listOf(ref('ReasoningText')),
-      encrypted_content: text,
+      encrypted_content: {
+        type: 'string',
+        description:
+          'What the provider wants to have back in later turns, encrypted. Send it back as it is, with its item.',
+      },
       status: itemStatus,
     },
     ['content', 'encrypted_content', 'status'],
   ),
-  Item: variants(['Message', 'FunctionCall', 'FunctionCallOutput', 'Reasoning']),
-  OutputItem: variants(['Message', 'FunctionCall', 'Reasoning']),
+  Item: variants([
+    'Message',
+    'FunctionCall',
+    'FunctionCallOutput',
+    'CustomToolCall',
+    'CustomToolCallOutput',
+    'Reasoning',
+    'HostedItem',
+  ]),
+  OutputItem: variants(['Message', 'FunctionCall', 'CustomToolCall', 'Reasoning', 'HostedItem']),
   ItemList: shape({
     object: constant('list'),
     data: listOf(ref('Item')),
@@ -94,23 +160,59 @@ const items: Schemas = {
   }),
 };
 
+/** Of functions and custom tools, for providers that know them. */
+const callers: Schemas = { defer_loading: flag, allowed_callers: listOf(text) };
+
 const settings: Schemas = {
-  FunctionTool: shape({
-    type: constant('function'),
+  FunctionTool: shape(
+    {
+      type: constant('function'),
+      name: text,
+      description: nullable(text),
+      parameters: nullable(ref('JsonObject')),
+      strict: nullable(flag),
+      output_schema: ref('JsonObject'),
+      ...callers,
+    },
+    ['output_schema', ...Object.keys(callers)],
+  ),
+  CustomTool: shape(
+    {
+      type: constant('custom'),
+      name: text,
+      description: text,
+      format: {
+        oneOf: [
+          shape({ type: constant('text') }),
+          shape({ type: constant('grammar'), syntax: oneOf('lark', 'regex'), definition: text }),
+        ],
+      },
+      ...callers,
+    },
+    ['description', 'format', ...Object.keys(callers)],
+  ),
+  NamespaceTool: shape({
+    type: constant('namespace'),
     name: text,
-    description: nullable(text),
-    parameters: nullable(ref('JsonObject')),
-    strict: nullable(flag),
+    description: text,
+    tools: listOf(variants(['FunctionTool', 'CustomTool'])),
   }),
+  HostedTool: open(
+    { type: 'object', properties: { type: oneOf(...hostedToolTypes) }, required: ['type'] },
+    'A tool that the provider runs, as the request named it.',
+  ),
+  Tool: variants(['FunctionTool', 'CustomTool', 'NamespaceTool', 'HostedTool']),
   ToolChoiceInForce: {
     anyOf: [
       oneOf('none', 'auto', 'required'),
-      shape({ type: constant('function'), name: text }),
+      shape({ type: oneOf('function', 'custom'), name: text }),
       shape({
         type: constant('allowed_tools'),
         mode: oneOf('auto', 'required'),
-        tools: listOf({ type: 'object', properties: { type: text, name: text }, required: ['type'] }),
+        tools: listOf(ref('JsonObject')),
       }),
+      shape({ type: constant('mcp'), server_label: text, name: text }, ['name']),
+      shape({ type: oneOf(...hostedToolTypes.filter((type) => type !== 'mcp')) }),
     ],
   },
   TextSettings: shape({
@@ -166,7 +268,10 @@ const response = shape(
     prompt_cache_options: ref('JsonObject'),
     reasoning: nullable(ref('ReasoningSettings')),
     safety_identifier: nullable(text),
-    service_tier: text,
+    service_tier: {
+      type: 'string',
+      description: 'The tier that the provider used, or the one that was asked for. Never `auto`.',
+    },
     store: {
       type: 'boolean',
       description: 'Whether the response is kept: what the request said, or the server’s rule.',
@@ -174,7 +279,7 @@ const response = shape(
     temperature: { type: 'number' },
     text: ref('TextSettings'),
     tool_choice: ref('ToolChoiceInForce'),
-    tools: listOf(ref('FunctionTool')),
+    tools: listOf(ref('Tool')),
     top_logprobs: count,
     top_p: { type: 'number' },
     truncation: oneOf('disabled', 'auto'),
@@ -190,6 +295,7 @@ export const answerSchemas: Schemas = {
   ...items,
   ...settings,
   Response: response,
+  InputTokens: shape({ object: constant('response.input_tokens'), input_tokens: count }),
   DeletedResponse: shape({ id: text, object: constant('response'), deleted: constant(true) }),
   Conversation: shape({
     id: text,

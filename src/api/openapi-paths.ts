@@ -49,6 +49,16 @@ export const errorResponses: Schemas = Object.fromEntries(
 
 /** Headers of answers. */
 export const headers: Schemas = {
+  TokenCount: {
+    description:
+      'How the tokens were counted. `exact`: the provider said it. `tokenizer`: here, with the vocabulary of the model. `estimate`: guessed, or part of it is.',
+    schema: { type: 'string', enum: ['exact', 'tokenizer', 'estimate'] },
+  },
+  Dropped: {
+    description:
+      'What the request asks for and its model can’t do, and was left out: names of fields, and types of items and parts, with commas between. There only where the operator chose to leave such things out rather than to refuse them.',
+    schema: { type: 'string' },
+  },
   RequestId: { description: 'The id of the request, as in the server’s log.', schema: { type: 'string' } },
   RetryAfter: { description: 'When to try again, in whole seconds.', schema: { type: 'integer' } },
   RetryAfterMs: { description: 'The same in milliseconds.', schema: { type: 'integer' } },
@@ -88,6 +98,8 @@ type Operation = {
   /** Name of the schema of the body. */
   readonly body?: { readonly schema: string; readonly isOptional?: boolean };
   readonly answer: string;
+  /** Headers of success, with their names in `headers`. */
+  readonly headers?: Readonly<Record<string, string>>;
   readonly stream?: { readonly schema: string; readonly description: string };
   readonly failures: readonly number[];
   readonly isOpen?: boolean;
@@ -97,13 +109,17 @@ type Operation = {
 
 type Operations = Readonly<Record<string, Readonly<Record<string, Operation>>>>;
 
-function answerOf({ answer, stream }: Operation): JsonObject {
+function answerOf({ answer, headers: own = {}, stream }: Operation): JsonObject {
   const description = stream === undefined ? 'Success.' : `Success. ${stream.description}`;
   const content = {
     'application/json': { schema: ref(answer) },
     ...(stream === undefined ? {} : { 'text/event-stream': { schema: ref(stream.schema) } }),
   };
-  return { description, headers: requestId, content };
+  const ownHeaders = Object.entries(own).map(([name, component]) => [
+    name,
+    { $ref: `#/components/headers/${component}` },
+  ]);
+  return { description, headers: { ...requestId, ...Object.fromEntries(ownHeaders) }, content };
 }
 
 function operation(options: Operation): JsonObject {
@@ -157,7 +173,21 @@ const responsePaths: Operations = {
       parameters: ['ModelProvider'],
       body: { schema: 'CreateResponse' },
       answer: 'Response',
+      headers: { 'x-open-responses-dropped': 'Dropped' },
       stream: streamed,
+      failures: withUpstream,
+    },
+  },
+  '/v1/responses/input_tokens': {
+    post: {
+      id: 'countInputTokens',
+      tag: 'Responses',
+      summary: 'Count the tokens that a model would be given',
+      description: 'With the context that is stored. Nothing is stored, and no answer is made.',
+      parameters: ['ModelProvider'],
+      body: { schema: 'CountTokens', isOptional: true },
+      answer: 'InputTokens',
+      headers: { 'x-open-responses-token-count': 'TokenCount', 'x-open-responses-dropped': 'Dropped' },
       failures: withUpstream,
     },
   },

@@ -1,18 +1,15 @@
 import { z } from 'zod';
 import { createConversationSchema, createItemsSchema, updateConversationSchema } from './conversations.ts';
 import { createResponseSchema, includeSchema } from './create-response.ts';
+import { countTokensSchema } from './input-tokens.ts';
 import { inputItemSchema } from './items.ts';
 import { ref, type Schemas } from './openapi-shapes.ts';
 import { assistantPartSchema, inputPartSchema } from './parts.ts';
 import { type JsonObject, jsonObjectSchema, metadataSchema } from './primitives.ts';
 import { toolChoiceSchema, toolsSchema } from './tools.ts';
 
-/** What `type` may say in a request. All else that the Zod schemas know is there to be refused by name. */
-const knownTypes = new Set([
-  ...['message', 'function_call', 'function_call_output', 'reasoning', 'item_reference'],
-  ...['input_text', 'input_image', 'output_text', 'refusal', 'summary_text', 'reasoning_text'],
-  ...['function', 'allowed_tools', 'text', 'json_object', 'json_schema'],
-]);
+/** What `type` may say only to be refused by name. A test holds this list against the validator. */
+const refusedTypes = new Set(['additional_tools', 'compaction_trigger']);
 
 /** Items that need no `type`: the rest of them says what they are. */
 const typeless = new Set<unknown>(['message', 'item_reference']);
@@ -33,15 +30,31 @@ const notes: Readonly<Record<string, string>> = {
     'Whether to keep the response. Where it is omitted, a conversation’s response is kept and the server’s setting decides for others.',
   stream: 'Whether to answer with events as they happen.',
   background: 'Only `false`.',
-  truncation: 'Only `disabled`.',
-  max_tool_calls: 'Echoed. It bounds tools that a server runs, and this one runs none.',
+  truncation:
+    'What happens where the provider says that the input is too long: `disabled`, an error; `auto`, it is asked again without the oldest of it.',
+  tools:
+    'Functions and custom tools, also in namespaces, are the client’s to run. All others are the provider’s, and refused where the model’s provider has none.',
+  max_tool_calls: 'How many calls of its own tools the provider may make. This server runs none.',
   metadata: 'Kept with the response; never sent to a model.',
   client_metadata: 'Accepted and ignored.',
-  include: 'Accepted. What it can ask for is always there, or never.',
+  service_tier: 'Sent to providers that have tiers. `auto` and nothing leave the choice to them.',
+  include:
+    'Goes to providers that speak the Responses API. Elsewhere `message.output_text.logprobs` asks for log probabilities, and the others change nothing.',
+};
+
+/** Notes on fields of POST /v1/responses/input_tokens that mean something else there. */
+const countNotes: Readonly<Record<string, string>> = {
+  model: 'As for a response. Without it nobody is asked, and the number is an estimate.',
+  input: 'As for a response. It may be missing.',
+  conversation: 'The conversation to continue. Its items are counted; nothing is appended.',
+  previous_response_id: 'The stored response to continue, whose context is counted. Not together with `conversation`.',
+  truncation: 'Changes nothing: all of it is counted.',
+  personality: 'Accepted. What it adds is not counted, so that the number is an estimate.',
 };
 
 const named = {
   CreateResponse: createResponseSchema,
+  CountTokens: countTokensSchema,
   InputItem: inputItemSchema,
   InputPart: inputPartSchema,
   AssistantPart: assistantPartSchema,
@@ -72,12 +85,13 @@ export function requestSchemas(): Schemas {
 
 function tidy(id: string, schema: unknown): JsonObject {
   const { $schema: _schema, $id: _id, ...rest } = supportedOnly(schema) as Mutable;
-  if (id === 'CreateResponse') describeFields(rest);
-  if (id === 'InputPart') requireImageUrl(rest);
+  if (id === 'CreateResponse') describeFields(rest, notes);
+  if (id === 'CountTokens') describeFields(rest, { ...notes, ...countNotes });
+  if (id === 'InputPart') requireContent(rest);
   return rest;
 }
 
-/** Leaves out the branches of unions that exist to be refused, and unwraps unions of one. */
+/** Leaves out the branches of unions that exist to be refused. */
 function supportedOnly(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(supportedOnly);
   if (!isObject(value)) return value;
@@ -90,20 +104,18 @@ function supportedOnly(value: unknown): unknown {
   if (isObject(type) && typeless.has(type['const']) && Array.isArray(copy['required'])) {
     copy['required'] = copy['required'].filter((name) => name !== 'type');
   }
-  const { oneOf, ...others } = copy;
-  if (Array.isArray(oneOf) && oneOf.length === 1 && Object.keys(others).length === 0) return oneOf[0];
   return copy;
 }
 
 function isSupported(branch: unknown): boolean {
   if (!isObject(branch) || !isObject(branch['properties'])) return true;
   const { type } = branch['properties'];
-  if (!isObject(type)) return true;
-  if (Array.isArray(type['enum'])) return type['enum'].every((each) => knownTypes.has(String(each)));
-  return type['const'] === undefined || knownTypes.has(String(type['const']));
+  return (
+    !isObject(type) || !Array.isArray(type['enum']) || !type['enum'].some((each) => refusedTypes.has(String(each)))
+  );
 }
 
-function describeFields(body: Mutable): void {
+function describeFields(body: Mutable, descriptions: Readonly<Record<string, string>>): void {
   const properties = without(body['properties'], refusedFields['CreateResponse']);
   const { reasoning } = properties;
   if (isObject(reasoning) && Array.isArray(reasoning['anyOf'])) {
@@ -112,22 +124,35 @@ function describeFields(body: Mutable): void {
       branch['properties'] = without(branch['properties'], refusedFields['ReasoningRequest']);
     }
   }
-  for (const [name, description] of Object.entries(notes)) {
+  for (const [name, description] of Object.entries(descriptions)) {
     const field = properties[name];
     if (isObject(field)) properties[name] = { ...field, description };
   }
-  properties['background'] = { enum: [false, null], description: notes['background'] };
-  properties['truncation'] = { enum: ['disabled', null], description: notes['truncation'] };
+  if ('background' in properties) {
+    properties['background'] = { enum: [false, null], description: notes['background'] };
+  }
   body['properties'] = properties;
 }
 
-/** An image is given by URL: `file_id` is refused, so that `image_url` is a must. */
-function requireImageUrl(part: Mutable): void {
-  for (const branch of Array.isArray(part['oneOf']) ? part['oneOf'] : []) {
-    if (!isObject(branch) || !isObject(branch['properties']) || !('image_url' in branch['properties'])) continue;
-    branch['properties'] = without(branch['properties'], ['file_id']);
-    branch['required'] = ['type', 'image_url'];
-  }
+/** An image is given by URL, a file by URL or with its content, and either by one of these alone: `file_id` is refused. */
+function requireContent(part: Mutable): void {
+  const branches: unknown[] = Array.isArray(part['oneOf']) ? part['oneOf'] : [];
+  part['oneOf'] = branches.flatMap((branch) => {
+    if (!isObject(branch) || !isObject(branch['properties']) || !('file_id' in branch['properties'])) return [branch];
+    const properties = without(branch['properties'], ['file_id']);
+    const ways = ['image_url', 'file_data', 'file_url'].filter((name) => name in properties);
+    return ways.map((way) => {
+      const others = ways.filter((name) => name !== way).map((name) => [name, { type: 'null' }]);
+      const given = { ...properties, ...Object.fromEntries(others), [way]: notNull(properties[way]) };
+      return { ...branch, properties: given, required: ['type', way] };
+    });
+  });
+}
+
+function notNull(schema: unknown): unknown {
+  if (!isObject(schema) || !Array.isArray(schema['anyOf'])) return schema;
+  const [first, ...others] = schema['anyOf'].filter((branch) => !isObject(branch) || branch['type'] !== 'null');
+  return others.length === 0 ? first : { ...schema, anyOf: [first, ...others] };
 }
 
 function without(properties: unknown, names: readonly string[] = []): Mutable {

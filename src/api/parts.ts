@@ -1,5 +1,13 @@
 import { z } from 'zod';
-import { maxImageUrlLength, maxTextLength, objectWith, optional, unsupported } from './primitives.ts';
+import {
+  maxFileDataLength,
+  maxFileUrlLength,
+  maxImageUrlLength,
+  maxTextLength,
+  objectWith,
+  optional,
+  unsupported,
+} from './primitives.ts';
 
 const cacheBreakpoint = optional(z.strictObject({ mode: optional(z.literal('explicit')) }));
 
@@ -35,11 +43,31 @@ const inputImageSchema = z
     }
   });
 
+/** A file by URL, or with its content: a data URL or bare base64 (docs/wire.md §3). */
 const inputFileSchema = z
-  .looseObject({ type: z.literal('input_file') })
-  .superRefine((_part, context) =>
-    context.addIssue({ code: 'custom', path: ['type'], ...unsupported('`input_file`') }),
-  );
+  .strictObject({
+    type: z.literal('input_file'),
+    file_id: optional(z.string()),
+    file_url: optional(
+      z
+        .string()
+        .max(maxFileUrlLength)
+        .regex(/^https?:\/\//i, 'expected an http(s) URL'),
+    ),
+    file_data: optional(z.string().max(maxFileDataLength)),
+    filename: optional(z.string().max(1_024)),
+    detail: optional(z.enum(['low', 'high', 'auto'])),
+    prompt_cache_breakpoint: cacheBreakpoint,
+  })
+  .superRefine((part, context) => {
+    if (part.file_id != null) {
+      context.addIssue({ code: 'custom', path: ['file_id'], ...unsupported('A file given by `file_id`') });
+    } else if ((part.file_url == null) === (part.file_data == null)) {
+      const params = { code: part.file_url == null ? 'missing_required_parameter' : 'invalid_value' };
+      const message = 'a file needs either `file_data` or `file_url`';
+      context.addIssue({ code: 'custom', path: ['file_data'], params, message });
+    }
+  });
 
 /** `annotations` and `logprobs` come back in items that a client read from us, and go into the store as they are. */
 const outputTextSchema = z.strictObject({
@@ -74,6 +102,14 @@ export type InputImagePart = {
   readonly image_url: string;
   readonly detail: 'low' | 'high' | 'auto' | 'original';
 };
+/** Exactly one of `file_url` and `file_data` is there. */
+export type InputFilePart = {
+  readonly type: 'input_file';
+  readonly file_url?: string;
+  readonly file_data?: string;
+  readonly filename?: string;
+  readonly detail?: 'low' | 'high' | 'auto';
+};
 export type OutputTextPart = {
   readonly type: 'output_text';
   readonly text: string;
@@ -85,4 +121,4 @@ export type SummaryTextPart = { readonly type: 'summary_text'; readonly text: st
 export type ReasoningTextPart = { readonly type: 'reasoning_text'; readonly text: string };
 
 /** A part as it is stored and shown. */
-export type ContentPart = InputTextPart | InputImagePart | OutputTextPart | RefusalPart;
+export type ContentPart = InputTextPart | InputImagePart | InputFilePart | OutputTextPart | RefusalPart;

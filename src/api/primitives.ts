@@ -17,6 +17,10 @@ function isObject(value: unknown): boolean {
 export const maxTextLength = 10_485_760;
 /** Length of an `image_url`, data URLs included; from OpenAI's description of `InputImageContentParamAutoParam`. */
 export const maxImageUrlLength = 20_971_520;
+/** Length of a `file_data`; from the Open Responses description. */
+export const maxFileDataLength = 33_554_432;
+/** Length of a `file_url`. Not stated by either description. */
+export const maxFileUrlLength = 8_192;
 /** Items in one `input`. Neither description states a limit; every list has one here. */
 export const maxInputItems = 50_000;
 /** Parts in one message or output. Not stated by either description. */

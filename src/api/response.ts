@@ -1,5 +1,5 @@
 import type { JsonObject, Metadata } from './primitives.ts';
-import type { FunctionToolEcho, ToolChoice } from './tools.ts';
+import type { ToolChoice, ToolEcho } from './tools.ts';
 
 export type ResponseStatus = 'in_progress' | 'completed' | 'failed' | 'cancelled' | 'incomplete';
 
@@ -34,12 +34,11 @@ export type ResponseEcho = {
   readonly prompt_cache_options?: JsonObject;
   readonly reasoning: JsonObject | null;
   readonly safety_identifier: string | null;
-  readonly service_tier: string;
   readonly store: boolean;
   readonly temperature: number;
   readonly text: JsonObject;
   readonly tool_choice: ToolChoice;
-  readonly tools: readonly FunctionToolEcho[];
+  readonly tools: readonly ToolEcho[];
   readonly top_logprobs: number;
   readonly top_p: number;
   readonly truncation: 'disabled' | 'auto';
@@ -54,4 +53,6 @@ export type ResponseOutcome = {
   readonly incomplete_details: { readonly reason: 'max_output_tokens' | 'content_filter' } | null;
   readonly model: string;
   readonly usage: Usage | null;
+  /** The tier that was used; before the upstream tells, the one that was asked for. Never `auto`. */
+  readonly service_tier: string;
 };

@@ -1,15 +1,31 @@
+import type { HostedItemContent } from '../api/items.ts';
 import type { ResponseError, ResponseOutcome, Usage } from '../api/response.ts';
 import type { ApiError } from '../errors.ts';
 import { type MintId, maxCallIdLength } from '../ids.ts';
-import type { ModelEnd, ModelEvent } from '../model.ts';
+import type { HostedMoment, ModelEnd, ModelEvent, ProviderData } from '../model.ts';
 import type { EncodedItem } from '../store.ts';
-import { type EventSink, EventWriter, OpenCall, type OpenItem, OpenMessage, OpenReasoning } from './output-items.ts';
+import { OpenHosted } from './hosted-item.ts';
+import { idPrefixes } from './input-items.ts';
+import { type EventSink, EventWriter, OpenCall, type OpenItem, OpenMessage } from './output-items.ts';
+import { reasoningId } from './provenance.ts';
+import { OpenReasoning, type ReasoningForm } from './reasoning-item.ts';
 import type { Snapshot } from './snapshot.ts';
+
+/** Who answers. */
+export type Speaker = {
+  /** The model asked for; what the upstream reports takes its place. */
+  readonly model: string;
+  readonly provider: string;
+};
 
 export type AssemblerOptions = {
   readonly snapshot: Snapshot;
-  /** The model asked for; what the upstream reports takes its place. */
-  readonly model: string;
+  readonly speaker: Speaker;
+  /** The tier asked for; what the upstream reports takes its place. */
+  readonly serviceTier: string;
+  readonly reasoningForm: ReasoningForm;
+  /** Seals what a provider wants to have back. */
+  readonly seal: (provider: string, data: readonly ProviderData[]) => string;
   readonly mintId: MintId;
   /** In ms. */
   readonly now: () => number;
@@ -32,13 +48,31 @@ export class Assembler {
   readonly #callIds = new Set<string>();
   #message: OpenMessage | undefined;
   #reasoning: OpenReasoning | undefined;
+  readonly #hosted = new Map<number, OpenHosted>();
+  #speaker: Speaker;
   #model: string;
+  #serviceTier: string;
   #usage: Usage | null = null;
 
   constructor(options: AssemblerOptions) {
     this.#options = options;
-    this.#model = options.model;
+    this.#speaker = options.speaker;
+    this.#model = options.speaker.model;
+    this.#serviceTier = options.serviceTier;
     this.#events = new EventWriter(options.sink, options.obfuscation);
+  }
+
+  /** Whether anything was said that a client has seen, or will. */
+  get hasOutput(): boolean {
+    return this.#items.length > 0;
+  }
+
+  /** Somebody else is asked, as the one before failed with nothing said. */
+  turnTo(speaker: Speaker): void {
+    this.#speaker = speaker;
+    this.#model = speaker.model;
+    this.#serviceTier = this.#options.serviceTier;
+    this.#usage = null;
   }
 
   /** `response.created` and `response.in_progress`. */
@@ -52,22 +86,40 @@ export class Assembler {
   feed(event: Exclude<ModelEvent, ModelEnd>): void {
     switch (event.type) {
       case 'text':
-        if (event.delta !== '') this.#openMessage().text(event.delta, event.logprobs);
+        // A token that is half a character comes with no text, but with its probability.
+        if (event.delta === '' && (event.logprobs?.length ?? 0) === 0) return;
+        this.#openMessage().text(event.delta, event.logprobs);
         return;
       case 'refusal':
         if (event.delta !== '') this.#openMessage().refusal(event.delta);
         return;
+      case 'annotation':
+        this.#openMessage().annotation(event.annotation);
+        return;
       case 'reasoning':
-        if (event.delta !== '') this.#openReasoning().delta(event.delta);
+        if (event.delta !== '') this.#openReasoning().delta(event.delta, event.summary?.part);
+        return;
+      case 'provider_data':
+        this.#openReasoning().keep(event.data);
+        return;
+      case 'spoken_end':
+        if (event.encryptedContent !== undefined) this.#openReasoning().encrypted(event.encryptedContent);
+        if (event.phase !== undefined) this.#message?.phase(event.phase);
+        this.#closeSpoken(event.isCut === true ? 'incomplete' : 'completed');
         return;
       case 'tool_call':
-        this.#openCall(event.index, event.callId, event.name);
+        this.#openCall(event);
         return;
       case 'tool_arguments':
         this.#calls.get(event.index)?.delta(event.delta);
         return;
+      case 'hosted':
+        this.#takeHosted(event.index, event.at);
+        return;
       case 'model':
-        this.#model = event.name;
+        this.#model = event.name ?? this.#model;
+        // A response names the tier that was used; some upstreams repeat what was asked for.
+        if (event.serviceTier !== 'auto') this.#serviceTier = event.serviceTier ?? this.#serviceTier;
         return;
       case 'usage':
         this.#usage = event.usage;
@@ -140,19 +192,51 @@ export class Assembler {
   #openReasoning(): OpenReasoning {
     if (this.#reasoning !== undefined) return this.#reasoning;
     this.#closeSpoken();
-    this.#reasoning = this.#add((index) => new OpenReasoning(this.#options.mintId('rs'), index, this.#events));
+    const { mintId, reasoningForm: form, seal } = this.#options;
+    const { provider } = this.#speaker;
+    const id = reasoningId(mintId('rs'), provider);
+    const options = { form, seal: (data: readonly ProviderData[]) => seal(provider, data) };
+    this.#reasoning = this.#add((index) => new OpenReasoning(id, index, this.#events, options));
     return this.#reasoning;
   }
 
   /** Calls stay open until the end: upstreams may interleave their arguments. */
-  #openCall(index: number, callId: string | undefined, name: string): void {
+  #openCall({ index, callId, name, namespace, kind }: Extract<ModelEvent, { type: 'tool_call' }>): void {
     if (this.#calls.has(index)) return;
     this.#closeSpoken();
-    const call = { id: this.#options.mintId('fc'), callId: this.#freeCallId(callId), name };
+    const type = kind === 'custom' ? 'custom_tool_call' : 'function_call';
+    const facts = {
+      type,
+      id: this.#options.mintId(idPrefixes[type]),
+      callId: this.#freeCallId(callId),
+      name,
+      namespace,
+    } as const;
     this.#calls.set(
       index,
-      this.#add((outputIndex) => new OpenCall(call, outputIndex, this.#events)),
+      this.#add((outputIndex) => new OpenCall(facts, outputIndex, this.#events)),
     );
+  }
+
+  #takeHosted(index: number, at: HostedMoment): void {
+    const known = this.#hosted.get(index);
+    if (known?.isDone === true) return;
+    if (at.kind === 'event') {
+      known?.event(at.name, at.fields);
+      return;
+    }
+    const item = known ?? this.#openHosted(index, at.item);
+    if (at.kind === 'added') return;
+    item.done(at.item);
+    this.#close(item);
+  }
+
+  #openHosted(index: number, content: HostedItemContent): OpenHosted {
+    this.#closeSpoken();
+    const id = this.#options.mintId(idPrefixes[content.type]);
+    const item = this.#add((outputIndex) => new OpenHosted(id, content, outputIndex, this.#events));
+    this.#hosted.set(index, item);
+    return item;
   }
 
   #freeCallId(given: string | undefined): string {
@@ -170,16 +254,18 @@ export class Assembler {
   }
 
   /** Closes the message or the reasoning that is being said, as something else begins. */
-  #closeSpoken(): void {
+  #closeSpoken(status: 'completed' | 'incomplete' = 'completed'): void {
     const open = this.#message ?? this.#reasoning;
-    if (open === undefined) return;
-    const item = this.#items.find((each) => each.open === open);
-    if (item !== undefined) {
-      item.encoded = open.close('completed');
-      item.open = undefined;
-    }
+    if (open !== undefined) this.#close(open, status);
     this.#message = undefined;
     this.#reasoning = undefined;
+  }
+
+  #close(open: OpenItem, status: 'completed' | 'incomplete' = 'completed'): void {
+    const item = this.#items.find((each) => each.open === open);
+    if (item === undefined) return;
+    item.encoded = open.close(status);
+    item.open = undefined;
   }
 
   #outcome(status: ResponseOutcome['status']): ResponseOutcome {
@@ -191,18 +277,13 @@ export class Assembler {
       incomplete_details: null,
       model: this.#model,
       usage: this.#usage,
+      service_tier: this.#serviceTier,
     };
   }
 }
 
 function isUnfinishedCall(item: OpenItem): boolean {
-  if (!(item instanceof OpenCall)) return false;
-  try {
-    JSON.parse(item.text);
-    return false;
-  } catch {
-    return true;
-  }
+  return item instanceof OpenCall && !item.isUsable;
 }
 
 function unreachable(event: never): never {

@@ -1,7 +1,7 @@
 import type { CreateResponse } from '../api/create-response.ts';
 import type { JsonObject } from '../api/primitives.ts';
 import type { ResponseEcho } from '../api/response.ts';
-import type { FunctionTool, FunctionToolEcho } from '../api/tools.ts';
+import type { Tool, ToolChoice, ToolEcho } from '../api/tools.ts';
 
 export type EchoFacts = {
   readonly id: string;
@@ -14,7 +14,6 @@ export type EchoFacts = {
 
 /** What a snapshot repeats of its request, with defaults (docs/wire.md §2). Optional keys are absent, never null. */
 export function echoOf(request: CreateResponse, facts: EchoFacts): ResponseEcho {
-  const { service_tier: tier } = request;
   return {
     id: facts.id,
     object: 'response',
@@ -36,17 +35,21 @@ export function echoOf(request: CreateResponse, facts: EchoFacts): ResponseEcho 
       : { prompt_cache_options: withoutNulls(request.prompt_cache_options) }),
     reasoning: reasoningEcho(request.reasoning),
     safety_identifier: request.safety_identifier ?? null,
-    service_tier: tier == null || tier === 'auto' ? 'default' : tier,
     store: facts.store,
     temperature: request.temperature ?? 1,
     text: textEcho(request.text),
-    tool_choice: request.tool_choice ?? 'auto',
+    tool_choice: choiceEcho(request.tool_choice ?? 'auto'),
     tools: (request.tools ?? []).map(toolEcho),
     top_logprobs: request.top_logprobs ?? 0,
     top_p: request.top_p ?? 1,
-    truncation: 'disabled',
+    truncation: request.truncation ?? 'disabled',
     ...(request.user == null ? {} : { user: request.user }),
   };
+}
+
+/** The tier that a snapshot shows before the upstream has told which one it used. */
+export function tierOf({ service_tier: tier }: CreateResponse): string {
+  return tier == null || tier === 'auto' ? 'default' : tier;
 }
 
 function reasoningEcho(reasoning: CreateResponse['reasoning']): JsonObject | null {
@@ -63,16 +66,28 @@ function textEcho(text: CreateResponse['text']): JsonObject {
   return { format: { type, name, ...described, schema, strict: strict ?? false }, verbosity };
 }
 
-function toolEcho(tool: FunctionTool): FunctionToolEcho {
+function toolEcho(tool: Tool): ToolEcho {
+  if (tool.type !== 'function') {
+    if (tool.type !== 'namespace') return { ...withoutNulls(tool), type: tool.type };
+    return { ...withoutNulls(tool), type: tool.type, tools: tool.tools.map(toolEcho) };
+  }
+  const { output_schema, defer_loading, allowed_callers } = tool;
   return {
     type: 'function',
     name: tool.name,
     description: tool.description ?? null,
     parameters: tool.parameters ?? null,
     strict: tool.strict ?? true,
+    ...withoutNulls({ output_schema, defer_loading, allowed_callers }),
   };
 }
 
+function choiceEcho(choice: ToolChoice): ToolChoice {
+  if (typeof choice === 'string' || choice.type !== 'mcp') return choice;
+  const { type, server_label, name } = choice;
+  return { type, server_label, ...(name == null ? {} : { name }) };
+}
+
 function withoutNulls(object: JsonObject): JsonObject {
-  return Object.fromEntries(Object.entries(object).filter(([, value]) => value != null));
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== null && value !== undefined));
 }

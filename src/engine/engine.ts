@@ -3,9 +3,12 @@ import type { ApiError } from '../errors.ts';
 import type { MintId } from '../ids.ts';
 import type { ModelCatalog } from '../model.ts';
 import type { Store } from '../store.ts';
+import type { Unsupported } from './features.ts';
 import { LiveRuns } from './live-runs.ts';
 import { plan } from './prepare.ts';
+import type { ReasoningForm } from './reasoning-item.ts';
 import { Run, type RunWatcher } from './run.ts';
+import type { Sealer } from './sealer.ts';
 
 /** Who asks. */
 export type Caller = {
@@ -29,6 +32,9 @@ export type EngineSettings = {
   /** How long `response.created` waits for the upstream (R13). */
   readonly openAfterMs: number;
   readonly obfuscation: boolean;
+  readonly reasoningForm: ReasoningForm;
+  /** What happens to what a model can't do. */
+  readonly unsupported: Unsupported;
 };
 
 export type EngineDeps = {
@@ -36,6 +42,7 @@ export type EngineDeps = {
   readonly catalog: ModelCatalog;
   readonly settings: EngineSettings;
   readonly mintId: MintId;
+  readonly sealer: Sealer;
   /** In ms since 1970. */
   readonly now: () => number;
   /** This process's own name in `x-open-responses-via`. */
@@ -51,6 +58,8 @@ export type EngineDeps = {
   readonly mayCreateState: (tenant: string) => boolean;
   /** Something failed that the caller is told little about. */
   readonly onError: (error: ApiError, context: { responseId: string }) => void;
+  /** A model failed before it said anything, and another one is asked. */
+  readonly onFallback: (error: ApiError, context: { responseId: string; from: string; to: string }) => void;
 };
 
 /** Runs responses. One way through for every transport: a transport watches a run, or waits for its result. */

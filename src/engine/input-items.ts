@@ -1,5 +1,12 @@
-import type { InputItem, Item, MessageItem } from '../api/items.ts';
-import type { AssistantPart, ContentPart, InputImagePart, InputPart, InputTextPart } from '../api/parts.ts';
+import type { HostedItem, InputItem, Item, MessageItem, OutputContent } from '../api/items.ts';
+import type {
+  AssistantPart,
+  ContentPart,
+  InputFilePart,
+  InputImagePart,
+  InputPart,
+  InputTextPart,
+} from '../api/parts.ts';
 import { ApiError, invalidRequest } from '../errors.ts';
 import type { IdPrefix, MintId } from '../ids.ts';
 import type { EntryPlace, FoundItem, StorableItem, Store } from '../store.ts';
@@ -7,11 +14,34 @@ import type { EntryPlace, FoundItem, StorableItem, Store } from '../store.ts';
 /** An item of a request's input. `target` is set where it lives in another entry and is only referred to (R10). */
 export type NewItem = { readonly item: Item; readonly target: EntryPlace | undefined };
 
-const idPrefixes: Record<Item['type'], IdPrefix> = {
+export const idPrefixes: Readonly<Record<Item['type'], IdPrefix>> = {
   message: 'msg',
   function_call: 'fc',
   function_call_output: 'fco',
+  custom_tool_call: 'ctc',
+  custom_tool_call_output: 'ctco',
   reasoning: 'rs',
+  apply_patch_call: 'apc',
+  apply_patch_call_output: 'apco',
+  code_interpreter_call: 'ci',
+  compaction: 'cmp',
+  computer_call: 'cu',
+  computer_call_output: 'cuo',
+  file_search_call: 'fs',
+  image_generation_call: 'ig',
+  local_shell_call: 'lsh',
+  local_shell_call_output: 'lsho',
+  mcp_approval_request: 'mcpr',
+  mcp_approval_response: 'mcpa',
+  mcp_call: 'mcp',
+  mcp_list_tools: 'mcpl',
+  program: 'prog',
+  program_output: 'progo',
+  shell_call: 'sh',
+  shell_call_output: 'sho',
+  tool_search_call: 'ts',
+  tool_search_output: 'tso',
+  web_search_call: 'ws',
 };
 
 /**
@@ -98,7 +128,10 @@ export function textBytesOf(item: Item): number {
       return sum(item.content, partBytes);
     case 'function_call':
       return Buffer.byteLength(item.arguments) + Buffer.byteLength(item.name);
+    case 'custom_tool_call':
+      return Buffer.byteLength(item.input) + Buffer.byteLength(item.name);
     case 'function_call_output':
+    case 'custom_tool_call_output':
       return typeof item.output === 'string' ? Buffer.byteLength(item.output) : sum(item.output, partBytes);
     case 'reasoning':
       return (
@@ -107,12 +140,18 @@ export function textBytesOf(item: Item): number {
         (item.encrypted_content?.length ?? 0)
       );
     default:
-      return unreachable(item);
+      return hostedBytes(item);
   }
 }
 
+/** Of an item whose fields nobody here knows: all of it, but for what is no text. */
+function hostedBytes(item: HostedItem): number {
+  if (item.type === 'image_generation_call') return 0;
+  return Buffer.byteLength(JSON.stringify(item));
+}
+
 function partBytes(part: ContentPart): number {
-  if (part.type === 'input_image') return 0;
+  if (part.type === 'input_image' || part.type === 'input_file') return 0;
   return Buffer.byteLength(part.type === 'refusal' ? part.refusal : part.text);
 }
 
@@ -142,6 +181,7 @@ function toItem(input: Exclude<InputItem, { type: 'item_reference' }>, mintId: M
         call_id: input.call_id,
         name: input.name,
         arguments: input.arguments,
+        ...(input.namespace == null ? {} : { namespace: input.namespace }),
       };
     case 'function_call_output':
       return {
@@ -149,7 +189,27 @@ function toItem(input: Exclude<InputItem, { type: 'item_reference' }>, mintId: M
         type: 'function_call_output',
         status: input.status ?? 'completed',
         call_id: input.call_id,
-        output: typeof input.output === 'string' ? input.output : input.output.map(toInputPart),
+        output: toOutput(input.output),
+        ...(input.name == null ? {} : { name: input.name }),
+        ...(input.namespace == null ? {} : { namespace: input.namespace }),
+      };
+    case 'custom_tool_call':
+      return {
+        id: input.id ?? mintId(idPrefixes.custom_tool_call),
+        type: 'custom_tool_call',
+        status: input.status ?? 'completed',
+        call_id: input.call_id,
+        name: input.name,
+        input: input.input,
+        ...(input.namespace == null ? {} : { namespace: input.namespace }),
+      };
+    case 'custom_tool_call_output':
+      return {
+        id: input.id ?? mintId(idPrefixes.custom_tool_call_output),
+        type: 'custom_tool_call_output',
+        status: input.status ?? 'completed',
+        call_id: input.call_id,
+        output: toOutput(input.output),
         ...(input.name == null ? {} : { name: input.name }),
       };
     case 'reasoning':
@@ -161,9 +221,16 @@ function toItem(input: Exclude<InputItem, { type: 'item_reference' }>, mintId: M
         ...(input.encrypted_content == null ? {} : { encrypted_content: input.encrypted_content }),
         ...(input.status == null ? {} : { status: input.status }),
       };
-    default:
+    case 'additional_tools':
+    case 'compaction_trigger':
       throw invalidRequest(`An input item of type \`${input.type}\` is not supported by this server.`, 'input');
+    default:
+      return { ...input, id: input.id ?? mintId(idPrefixes[input.type]) };
   }
+}
+
+function toOutput(output: string | readonly InputPart[]): OutputContent {
+  return typeof output === 'string' ? output : output.map(toInputPart);
 }
 
 function toMessage(input: Extract<InputItem, { type: 'message' }>, mintId: MintId): MessageItem {
@@ -191,14 +258,20 @@ function toPart(part: InputPart | AssistantPart): ContentPart {
   return part.type === 'refusal' ? { type: 'refusal', refusal: part.refusal } : toInputPart(part);
 }
 
-function toInputPart(part: InputPart): InputTextPart | InputImagePart {
+function toInputPart(part: InputPart): InputTextPart | InputImagePart | InputFilePart {
   if (part.type === 'input_text') return { type: 'input_text', text: part.text };
   if (part.type === 'input_image' && typeof part.image_url === 'string') {
     return { type: 'input_image', image_url: part.image_url, detail: part.detail ?? 'auto' };
   }
+  if (part.type === 'input_file') {
+    const { file_url, file_data, filename, detail } = part;
+    return {
+      type: 'input_file',
+      ...(file_url == null ? {} : { file_url }),
+      ...(file_data == null ? {} : { file_data }),
+      ...(filename == null ? {} : { filename }),
+      ...(detail == null ? {} : { detail }),
+    };
+  }
   throw invalidRequest(`A part of type \`${part.type}\` is not supported by this server.`, 'input');
-}
-
-function unreachable(item: never): never {
-  throw new Error(`unknown item ${JSON.stringify(item)}`);
 }

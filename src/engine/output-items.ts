@@ -1,5 +1,6 @@
-import type { FunctionCallItem, ItemStatus, MessageItem, ReasoningItem } from '../api/items.ts';
+import type { CallItem, ItemStatus, MessageItem, MessagePhase } from '../api/items.ts';
 import type { LogProb } from '../api/parts.ts';
+import type { JsonObject } from '../api/primitives.ts';
 import type { EncodedItem } from '../store.ts';
 
 /** Takes one event, its JSON text whole but for framing. Called in order, synchronously. */
@@ -47,6 +48,7 @@ type Part = {
   readonly prepared: string;
   text: string;
   readonly logprobs: LogProb[];
+  readonly annotations: JsonObject[];
 };
 
 const textDelta = 'response.output_text.delta';
@@ -59,6 +61,7 @@ export class OpenMessage implements OpenItem {
   readonly #outputIndex: number;
   readonly #events: EventWriter;
   readonly #parts: Part[] = [];
+  #phase: MessagePhase | undefined;
 
   constructor(id: string, outputIndex: number, events: EventWriter) {
     this.#id = id;
@@ -78,6 +81,19 @@ export class OpenMessage implements OpenItem {
       part.logprobs.push(...logprobs);
       this.#events.writeDelta(textDelta, part.prepared, delta, `,"logprobs":${JSON.stringify(logprobs)}`);
     }
+  }
+
+  annotation(annotation: JsonObject): void {
+    const part = this.#part('text');
+    const index = part.annotations.push(annotation) - 1;
+    if (!this.#events.isWatched) return;
+    const place = `${this.#place},"content_index":${part.index},"annotation_index":${index}`;
+    this.#events.write('response.output_text.annotation.added', `${place},"annotation":${JSON.stringify(annotation)}`);
+  }
+
+  /** What kind of message it was, which some upstreams tell at its end. */
+  phase(phase: MessagePhase): void {
+    this.#phase = phase;
   }
 
   refusal(delta: string): void {
@@ -104,7 +120,14 @@ export class OpenMessage implements OpenItem {
     const index = this.#parts.length;
     const place = `${this.#place},"content_index":${index}`;
     const type = kind === 'text' ? textDelta : refusalDelta;
-    const part: Part = { kind, index, prepared: `{"type":"${type}",${place},"delta":`, text: '', logprobs: [] };
+    const part: Part = {
+      kind,
+      index,
+      prepared: `{"type":"${type}",${place},"delta":`,
+      text: '',
+      logprobs: [],
+      annotations: [],
+    };
     this.#parts.push(part);
     if (!this.#events.isWatched) return part;
     this.#events.write('response.content_part.added', `${place},"part":${JSON.stringify(partOf(part))}`);
@@ -132,6 +155,7 @@ export class OpenMessage implements OpenItem {
       status,
       role: 'assistant',
       content: parts.map(partOf),
+      ...(this.#phase === undefined ? {} : { phase: this.#phase }),
     };
     return JSON.stringify(item);
   }
@@ -139,116 +163,82 @@ export class OpenMessage implements OpenItem {
 
 function partOf(part: Part): MessageItem['content'][number] {
   return part.kind === 'text'
-    ? { type: 'output_text', text: part.text, annotations: [], logprobs: part.logprobs }
+    ? { type: 'output_text', text: part.text, annotations: part.annotations, logprobs: part.logprobs }
     : { type: 'refusal', refusal: part.text };
 }
 
-const argumentsDelta = 'response.function_call_arguments.delta';
+/** How the events of a call are called, and the field that holds what it is called with. */
+const callForms = {
+  function_call: { events: 'response.function_call_arguments', field: 'arguments' },
+  custom_tool_call: { events: 'response.custom_tool_call_input', field: 'input' },
+} as const;
 
-/** A function call. Its call_id is known before it is opened (docs/wire.md §4). */
+/** What of a call is known when it begins. */
+export type CallFacts = {
+  readonly type: CallItem['type'];
+  readonly id: string;
+  readonly callId: string;
+  readonly name: string;
+  readonly namespace: string | undefined;
+};
+
+/** A call of a function or of a custom tool. Its call_id is known before it is opened (docs/wire.md §4). */
 export class OpenCall implements OpenItem {
-  readonly #id: string;
-  readonly #callId: string;
-  readonly #name: string;
+  readonly #facts: CallFacts;
   readonly #place: string;
+  readonly #deltaType: string;
   readonly #prepared: string;
   readonly #outputIndex: number;
   readonly #events: EventWriter;
-  #arguments = '';
+  #given = '';
 
-  constructor(call: { id: string; callId: string; name: string }, outputIndex: number, events: EventWriter) {
-    this.#id = call.id;
-    this.#callId = call.callId;
-    this.#name = call.name;
+  constructor(facts: CallFacts, outputIndex: number, events: EventWriter) {
+    this.#facts = facts;
     this.#outputIndex = outputIndex;
     this.#events = events;
-    this.#place = `"item_id":"${call.id}","output_index":${outputIndex}`;
-    this.#prepared = `{"type":"${argumentsDelta}",${this.#place},"delta":`;
+    this.#place = `"item_id":"${facts.id}","output_index":${outputIndex}`;
+    this.#deltaType = `${callForms[facts.type].events}.delta`;
+    this.#prepared = `{"type":"${this.#deltaType}",${this.#place},"delta":`;
     if (!events.isWatched) return;
     events.write('response.output_item.added', itemBody(outputIndex, this.encode('in_progress').json));
   }
 
-  get text(): string {
-    return this.#arguments;
+  /** Whether it can be made as it is: the input of a custom tool has no form that could be broken off. */
+  get isUsable(): boolean {
+    if (this.#facts.type === 'custom_tool_call') return true;
+    try {
+      JSON.parse(this.#given);
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   delta(delta: string): void {
-    this.#arguments += delta;
-    this.#events.writeDelta(argumentsDelta, this.#prepared, delta, '');
+    this.#given += delta;
+    this.#events.writeDelta(this.#deltaType, this.#prepared, delta, '');
   }
 
   encode(status: ItemStatus): EncodedItem {
-    const item: FunctionCallItem = {
-      id: this.#id,
-      type: 'function_call',
-      status,
-      call_id: this.#callId,
-      name: this.#name,
-      arguments: this.#arguments,
-    };
-    return { id: this.#id, json: JSON.stringify(item) };
+    const { id, type, callId, name, namespace } = this.#facts;
+    const item = { id, type, status, call_id: callId, name, [callForms[type].field]: this.#given };
+    return { id, json: JSON.stringify(namespace === undefined ? item : { ...item, namespace }) };
   }
 
   close(status: ItemStatus): EncodedItem {
     const item = this.encode(status);
     if (!this.#events.isWatched) return item;
-    const body = `${this.#place},"arguments":${JSON.stringify(this.#arguments)},"name":${JSON.stringify(this.#name)}`;
-    this.#events.write('response.function_call_arguments.done', body);
+    const { type, name } = this.#facts;
+    const { events, field } = callForms[type];
+    // OpenAI's description requires the name of functions alone.
+    const named = type === 'function_call' ? `,"name":${JSON.stringify(name)}` : '';
+    this.#events.write(`${events}.done`, `${this.#place},"${field}":${JSON.stringify(this.#given)}${named}`);
     this.#events.write('response.output_item.done', itemBody(this.#outputIndex, item.json));
     return item;
   }
 }
 
-const summaryDelta = 'response.reasoning_summary_text.delta';
-
-/** Reasoning text, as a summary: the one form that every client shows (docs/wire.md §7). */
-export class OpenReasoning implements OpenItem {
-  readonly #id: string;
-  readonly #place: string;
-  readonly #prepared: string;
-  readonly #outputIndex: number;
-  readonly #events: EventWriter;
-  #text = '';
-
-  constructor(id: string, outputIndex: number, events: EventWriter) {
-    this.#id = id;
-    this.#outputIndex = outputIndex;
-    this.#events = events;
-    this.#place = `"item_id":"${id}","output_index":${outputIndex},"summary_index":0`;
-    this.#prepared = `{"type":"${summaryDelta}",${this.#place},"delta":`;
-    events.write('response.output_item.added', itemBody(outputIndex, `{"id":"${id}","type":"reasoning","summary":[]}`));
-    events.write('response.reasoning_summary_part.added', `${this.#place},"part":${this.#part('')}`);
-  }
-
-  delta(delta: string): void {
-    this.#text += delta;
-    this.#events.writeDelta(summaryDelta, this.#prepared, delta, '');
-  }
-
-  encode(): EncodedItem {
-    const item: ReasoningItem = {
-      id: this.#id,
-      type: 'reasoning',
-      summary: [{ type: 'summary_text', text: this.#text }],
-    };
-    return { id: this.#id, json: JSON.stringify(item) };
-  }
-
-  close(): EncodedItem {
-    const item = this.encode();
-    if (!this.#events.isWatched) return item;
-    const text = JSON.stringify(this.#text);
-    this.#events.write('response.reasoning_summary_text.done', `${this.#place},"text":${text}`);
-    this.#events.write('response.reasoning_summary_part.done', `${this.#place},"part":${this.#part(this.#text)}`);
-    this.#events.write('response.output_item.done', itemBody(this.#outputIndex, item.json));
-    return item;
-  }
-
-  #part(text: string): string {
-    return JSON.stringify({ type: 'summary_text', text });
-  }
-}
-
-function itemBody(outputIndex: number, json: string): string {
+/** The fields of the events that open and close an item. */
+export function itemBody(outputIndex: number, json: string): string {
   return `"output_index":${outputIndex},"item":${json}`;
 }

@@ -1,4 +1,4 @@
-import type { FunctionCallItem, FunctionCallOutputItem, Item } from '../api/items.ts';
+import { type CallItem, type CallOutputItem, type Item, isCall, isCallOutput } from '../api/items.ts';
 import { invalidRequest } from '../errors.ts';
 
 /** What a model is given: the sources in order, and where among the history the newest turn stands. */
@@ -10,15 +10,15 @@ export type PairingInput = {
 };
 
 export type Paired = {
-  /** For the model: each call directly followed, with its neighbours, by their outputs. */
+  /** For the model: the calls of a turn together, directly followed by their outputs. */
   readonly items: readonly Item[];
   /** Halves left out because the other half is gone (R7). */
   readonly leftOut: number;
 };
 
 type Call = {
-  readonly item: FunctionCallItem;
-  output: FunctionCallOutputItem | undefined;
+  readonly item: CallItem;
+  output: CallOutputItem | undefined;
   readonly mustBeAnswered: boolean;
 };
 
@@ -30,7 +30,7 @@ type Call = {
  * (R7). Older halves are left out instead. A call that was cut short is never sent again (R3).
  */
 export function pair({ history, newestTurn, input }: PairingInput): Paired {
-  if (!history.some(isCallOrOutput) && !input.some(isCallOrOutput)) {
+  if (!history.some(isHalf) && !input.some(isHalf)) {
     return { items: [...history, ...input], leftOut: 0 };
   }
   const calls = new Map<Item, Call>();
@@ -38,23 +38,25 @@ export function pair({ history, newestTurn, input }: PairingInput): Paired {
   let leftOut = 0;
 
   const visit = (item: Item, mustBeAnswered: boolean, isInput: boolean): void => {
-    if (item.type === 'function_call' && item.status !== 'incomplete') {
+    if (isCall(item)) {
+      if (item.status === 'incomplete') {
+        leftOut += 1;
+        return;
+      }
       const call: Call = { item, output: undefined, mustBeAnswered };
       calls.set(item, call);
       const same = byCallId.get(item.call_id);
       if (same === undefined) byCallId.set(item.call_id, [call]);
       else same.push(call);
-    } else if (item.type === 'function_call_output') {
-      const call = byCallId.get(item.call_id)?.findLast((each) => each.output === undefined);
+    } else if (isCallOutput(item)) {
+      const call = byCallId.get(item.call_id)?.findLast((each) => each.output === undefined && fits(each.item, item));
       if (call !== undefined) {
         call.output = item;
       } else if (isInput) {
-        throw invalidRequest(`No tool call found for function call output with call_id ${item.call_id}.`, 'input');
+        throw invalidRequest(`No tool call found for ${nameOf(item)} with call_id ${item.call_id}.`, 'input');
       } else {
         leftOut += 1;
       }
-    } else if (item.type === 'function_call') {
-      leftOut += 1;
     }
   };
   for (const [index, item] of history.entries()) {
@@ -65,33 +67,50 @@ export function pair({ history, newestTurn, input }: PairingInput): Paired {
   for (const call of calls.values()) {
     if (call.output !== undefined) continue;
     if (call.mustBeAnswered) {
-      throw invalidRequest(`No tool output found for function call ${call.item.call_id}.`, 'input');
+      const what = call.item.type === 'function_call' ? 'function call' : 'custom tool call';
+      throw invalidRequest(`No tool output found for ${what} ${call.item.call_id}.`, 'input');
     }
     leftOut += 1;
   }
   return { items: inOrder([...history, ...input], calls), leftOut };
 }
 
-/** Upstreams want the outputs right behind the message that holds their calls, so a run of calls is followed by its outputs. */
+/**
+ * Upstreams want the outputs right behind the message that holds their calls, so a run of calls is followed by its
+ * outputs. Reasoning between the calls of one turn does not end a run: it belongs to the call that follows.
+ */
 function inOrder(items: readonly Item[], calls: ReadonlyMap<Item, Call>): Item[] {
   const ordered: Item[] = [];
-  let pending: FunctionCallOutputItem[] = [];
+  let pending: CallOutputItem[] = [];
+  const flush = () => {
+    ordered.push(...pending);
+    pending = [];
+  };
   for (const item of items) {
-    if (item.type === 'function_call_output') continue;
-    if (item.type === 'function_call') {
+    if (isCall(item)) {
       const output = calls.get(item)?.output;
       if (output === undefined) continue;
       ordered.push(item);
       pending.push(output);
-      continue;
+    } else if (isCallOutput(item)) {
+      flush();
+    } else {
+      if (item.type !== 'reasoning') flush();
+      ordered.push(item);
     }
-    ordered.push(...pending, item);
-    pending = [];
   }
-  ordered.push(...pending);
+  flush();
   return ordered;
 }
 
-function isCallOrOutput(item: Item): boolean {
-  return item.type === 'function_call' || item.type === 'function_call_output';
+function isHalf(item: Item): boolean {
+  return isCall(item) || isCallOutput(item);
+}
+
+function fits(call: CallItem, output: CallOutputItem): boolean {
+  return (call.type === 'function_call') === (output.type === 'function_call_output');
+}
+
+function nameOf(output: CallOutputItem): string {
+  return output.type === 'function_call_output' ? 'function call output' : 'custom tool call output';
 }

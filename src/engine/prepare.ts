@@ -1,13 +1,15 @@
 import type { CreateResponse } from '../api/create-response.ts';
-import type { Item } from '../api/items.ts';
+import { type Item, isCall } from '../api/items.ts';
 import { type ApiError, invalidRequest } from '../errors.ts';
-import type { Model, ModelCall } from '../model.ts';
+import type { ModelCall, ResolvedModel } from '../model.ts';
 import type { Context, ContextEntry, EntryPlace } from '../store.ts';
-import { echoOf } from './echo.ts';
+import { echoOf, tierOf } from './echo.ts';
 import type { Caller, EngineDeps } from './engine.ts';
 import { conversationNotFound, previousNotFound } from './failures.ts';
+import { fitItems, fitRequest } from './features.ts';
 import { messageFromText, type NewItem, resolveInput, textBytesOf } from './input-items.ts';
 import { pair } from './pairing.ts';
+import { seenBy } from './provenance.ts';
 import { Snapshot } from './snapshot.ts';
 import { planTools, type ToolPlan } from './tool-choice.ts';
 
@@ -15,20 +17,24 @@ import { planTools, type ToolPlan } from './tool-choice.ts';
 export type Plan = {
   readonly request: CreateResponse;
   readonly caller: Caller;
-  readonly model: Model;
-  readonly provider: string;
-  readonly upstreamName: string;
+  /** Who is asked first. */
+  readonly resolved: ResolvedModel;
   readonly responseId: string;
   readonly createdAt: number;
   /** The effective `store` (R1). */
   readonly store: boolean;
   readonly conversationId: string | undefined;
   readonly tools: ToolPlan;
+  /** What of the request the model can't do, and the operator lets go. */
+  readonly dropped: readonly string[];
 };
 
 /** A run that is ready to call its model. */
 export type Prepared = {
-  readonly call: ModelCall;
+  /** What the model is given, history and input, joined and in order. */
+  readonly items: readonly Item[];
+  /** Those of `items` that came with the request. */
+  readonly inputItems: ReadonlySet<Item>;
   readonly snapshot: Snapshot;
   /** The entry to append behind. */
   readonly base: EntryPlace | undefined;
@@ -49,31 +55,35 @@ export function plan(request: CreateResponse, caller: Caller, deps: EngineDeps):
       'mutually_exclusive_parameters',
     );
   }
-  const { model, provider, upstreamName } = deps.catalog.resolve(request.model, caller);
+  const resolved = deps.catalog.resolve(request.model, caller);
   const tools = planTools(request);
-  checkFeatures(request, model, tools);
   const { conversation } = request;
   const conversationId = typeof conversation === 'string' ? conversation : conversation?.id;
+  const asked = { request, caller, tools };
+  const { dropped } = fitRequest(draft(asked, resolved, deps), fittingOf(request, resolved, deps));
   return {
-    request,
-    caller,
-    model,
-    provider,
-    upstreamName,
+    ...asked,
+    dropped,
+    resolved,
     responseId: deps.mintId('resp'),
     createdAt: deps.now(),
     store: request.store ?? (conversationId === undefined ? deps.settings.storeByDefault : true),
     conversationId,
-    tools,
   };
 }
 
 /**
  * Reads the context, gives the input its stored form, and puts the model's call together.
  * @param onContext told at once which thread the run builds on, so that it is not evicted meanwhile.
+ * @param options.mayBeEmpty whether there need be nothing for a model to answer.
  * @throws ApiError 400 or 404 where history and input don't fit.
  */
-export async function prepare(plan: Plan, deps: EngineDeps, onContext: (threadId: string) => void): Promise<Prepared> {
+export async function prepare(
+  plan: Plan,
+  deps: EngineDeps,
+  onContext: (threadId: string) => void,
+  { mayBeEmpty = false } = {},
+): Promise<Prepared> {
   const { request, caller } = plan;
   const context = await readContext(plan, deps);
   if (context.head !== undefined) onContext(context.head.threadId);
@@ -89,7 +99,7 @@ export async function prepare(plan: Plan, deps: EngineDeps, onContext: (threadId
           deps,
         );
   const inputItems = input.map((each) => each.item);
-  if (history.length === 0 && inputItems.length === 0) {
+  if (!mayBeEmpty && history.length === 0 && inputItems.length === 0) {
     throw invalidRequest("Missing required parameter: 'input'.", 'input', 'missing_required_parameter');
   }
   const inputTextBytes = totalTextBytes(inputItems);
@@ -105,7 +115,8 @@ export async function prepare(plan: Plan, deps: EngineDeps, onContext: (threadId
     conversationId: plan.conversationId,
   };
   return {
-    call: callOf(plan, paired.items, deps),
+    items: paired.items,
+    inputItems: new Set(inputItems),
     snapshot: new Snapshot(echoOf(request, facts)),
     base: context.head,
     input,
@@ -146,51 +157,66 @@ function checkContinuable(context: Context, id: string): void {
   );
 }
 
-function callOf(plan: Plan, items: readonly Item[], deps: EngineDeps): ModelCall {
-  const { request, caller } = plan;
+/**
+ * The call of one model: with what it may see, and what it can do.
+ * @throws ApiError 400 where it can't do what is asked, and that is not to be left out.
+ */
+export function callFor(
+  plan: Plan,
+  { items, inputItems }: Pick<Prepared, 'items' | 'inputItems'>,
+  resolved: ResolvedModel,
+  deps: EngineDeps,
+): { readonly call: ModelCall; readonly dropped: readonly string[] } {
+  const fitting = fittingOf(plan.request, resolved, deps);
+  const { call, dropped } = fitRequest(draft(plan, resolved, deps), fitting);
+  const fitted = fitItems({ ...call, items }, inputItems, fitting);
+  const seen = seenBy(resolved.provider, fitted.call.items, plan.caller.tenant, deps.sealer);
+  return { call: { ...fitted.call, ...seen }, dropped: [...dropped, ...fitted.dropped] };
+}
+
+function fittingOf(request: CreateResponse, { model }: ResolvedModel, { settings }: EngineDeps) {
+  const tools = request.tools ?? [];
+  return { features: model.features, mode: settings.unsupported, modelName: request.model, requestTools: tools };
+}
+
+/** A call without its items. */
+function draft(
+  { request, caller, tools }: Pick<Plan, 'request' | 'caller' | 'tools'>,
+  { upstreamName, takesCredential }: ResolvedModel,
+  deps: EngineDeps,
+): ModelCall {
   const format = request.text?.format ?? undefined;
-  const wantsLogprobs = request.include?.includes('message.output_text.logprobs') === true;
+  const include = request.include ?? [];
   const alternatives = request.top_logprobs ?? 0;
+  const tier = tierOf(request);
   return {
-    model: plan.upstreamName,
+    model: upstreamName,
     instructions: request.instructions ?? undefined,
-    items,
-    ...plan.tools,
+    items: [],
+    providerData: new Map(),
+    ...tools,
     parallelToolCalls: request.parallel_tool_calls ?? undefined,
     format: format?.type === 'text' ? undefined : format,
     verbosity: request.text?.verbosity ?? undefined,
     reasoningEffort: request.reasoning?.effort ?? undefined,
+    reasoningSummary: request.reasoning?.summary ?? request.reasoning?.generate_summary ?? undefined,
     maxOutputTokens: request.max_output_tokens ?? undefined,
     temperature: request.temperature ?? undefined,
     topP: request.top_p ?? undefined,
-    topLogprobs: wantsLogprobs || alternatives > 0 ? alternatives : undefined,
+    topLogprobs: include.includes('message.output_text.logprobs') || alternatives > 0 ? alternatives : undefined,
     presencePenalty: request.presence_penalty ?? undefined,
     frequencyPenalty: request.frequency_penalty ?? undefined,
+    serviceTier: request.service_tier == null || request.service_tier === 'auto' ? undefined : tier,
+    maxToolCalls: request.max_tool_calls ?? undefined,
+    promptCacheKey: request.prompt_cache_key ?? undefined,
+    promptCacheRetention: request.prompt_cache_retention ?? undefined,
+    promptCacheOptions: request.prompt_cache_options ?? undefined,
+    safetyIdentifier: request.safety_identifier ?? undefined,
+    include,
     streamed: request.stream ?? false,
-    credential: caller.credential,
+    credential: takesCredential ? caller.credential : undefined,
     via: [...caller.via, deps.serverId],
   };
-}
-
-/** What a model can't do is refused, never dropped (docs/wire.md §2). Values that change nothing don't ask for it. */
-function checkFeatures(request: CreateResponse, model: Model, { toolChoice }: ToolPlan): void {
-  const { features } = model;
-  const refuse = (param: string): never => {
-    throw invalidRequest(
-      `\`${param}\` is not supported with the model '${request.model}'.`,
-      param,
-      'unsupported_value',
-    );
-  };
-  if (!features.logprobs && (request.top_logprobs ?? 0) > 0) refuse('top_logprobs');
-  if (!features.logprobs && request.include?.includes('message.output_text.logprobs') === true) refuse('include');
-  if (!features.verbosity && (request.text?.verbosity ?? 'medium') !== 'medium') refuse('text.verbosity');
-  if (!features.reasoningEffort && request.reasoning?.effort != null) refuse('reasoning.effort');
-  const isForced = toolChoice === 'required' || typeof toolChoice === 'object';
-  if (!features.forcedCalls && isForced) refuse('tool_choice');
-  if (!features.singleCalls && request.parallel_tool_calls === false) refuse('parallel_tool_calls');
-  if (!features.penalties && (request.presence_penalty ?? 0) !== 0) refuse('presence_penalty');
-  if (!features.penalties && (request.frequency_penalty ?? 0) !== 0) refuse('frequency_penalty');
 }
 
 function newestTurnOf(entries: readonly ContextEntry[]): { start: number; end: number } {
@@ -213,7 +239,7 @@ function totalTextBytes(items: readonly Item[]): number {
 function callIdsOf(...lists: readonly (readonly Item[])[]): Set<string> {
   const ids = new Set<string>();
   for (const list of lists) {
-    for (const item of list) if (item.type === 'function_call') ids.add(item.call_id);
+    for (const item of list) if (isCall(item)) ids.add(item.call_id);
   }
   return ids;
 }

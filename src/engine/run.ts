@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import type { ResponseOutcome } from '../api/response.ts';
-import type { ApiError } from '../errors.ts';
+import { ApiError } from '../errors.ts';
 import type { ModelEnd, ModelEvent, ModelStream } from '../model.ts';
 import type { NewTurn } from '../store.ts';
 import { Assembler } from './assembler.ts';
+import { type Attempt, nextAttempt } from './attempts.ts';
+import { tierOf } from './echo.ts';
 import type { EngineDeps } from './engine.ts';
 import {
   asRunError,
@@ -15,7 +17,7 @@ import {
 import { textBytesOf, toStorable } from './input-items.ts';
 import type { LiveRun } from './live-runs.ts';
 import type { EventSink } from './output-items.ts';
-import { type Plan, type Prepared, prepare } from './prepare.ts';
+import { callFor, type Plan, type Prepared, prepare } from './prepare.ts';
 
 /** Somebody who follows a run event by event. */
 export type RunWatcher = {
@@ -35,7 +37,6 @@ export class Run implements LiveRun {
   readonly tenant: string;
   readonly conversationId: string | undefined;
   readonly responseId: string;
-  readonly provider: string;
   /**
    * Resolves when the response is committed (or needs no commit) and its terminal event is written. Rejects with an
    * `ApiError` only before the run was opened; afterwards a failure is a result.
@@ -56,6 +57,8 @@ export class Run implements LiveRun {
   #isFinished = false;
   #hasLease = false;
   #prepared: Prepared | undefined;
+  #attempt: Attempt | undefined;
+  readonly #dropped: Set<string>;
   #assembler: Assembler | undefined;
   #stream: ModelStream | undefined;
   #openTimer: NodeJS.Timeout | undefined;
@@ -69,7 +72,7 @@ export class Run implements LiveRun {
     this.tenant = plan.caller.tenant;
     this.conversationId = plan.conversationId;
     this.responseId = plan.responseId;
-    this.provider = plan.provider;
+    this.#dropped = new Set(plan.dropped);
     this.#settle = Promise.withResolvers();
     this.result = this.#settle.promise;
     this.ended = this.result.then(
@@ -77,6 +80,11 @@ export class Run implements LiveRun {
       () => undefined,
     );
     void this.#begin();
+  }
+
+  /** What of the request the model could not do, and was left out: complete when the run is opened. */
+  get dropped(): readonly string[] {
+    return [...this.#dropped];
   }
 
   pause(): void {
@@ -131,31 +139,73 @@ export class Run implements LiveRun {
   }
 
   #call(prepared: Prepared): void {
-    const { request, model } = this.#plan;
-    const obfuscate = request.stream_options?.include_obfuscation ?? this.#deps.settings.obfuscation;
+    const { request, resolved } = this.#plan;
+    const deps = this.#deps;
+    const obfuscate = request.stream_options?.include_obfuscation ?? deps.settings.obfuscation;
     this.#prepared = prepared;
     this.#assembler = new Assembler({
       snapshot: prepared.snapshot,
-      model: prepared.call.model,
-      mintId: this.#deps.mintId,
-      now: this.#deps.now,
+      speaker: { model: resolved.upstreamName, provider: resolved.provider },
+      serviceTier: tierOf(request),
+      reasoningForm: deps.settings.reasoningForm,
+      seal: (provider, data) => deps.sealer.seal(this.tenant, { provider, data }),
+      mintId: deps.mintId,
+      now: deps.now,
       sink: this.#watcher?.event,
       obfuscation: obfuscate ? obfuscation : undefined,
       takenCallIds: prepared.takenCallIds,
     });
+    this.#ask({ resolved, items: prepared.items, cuts: 0 }, prepared);
+  }
+
+  #ask(attempt: Attempt, prepared: Prepared): void {
+    const { resolved, items } = attempt;
+    const { call, dropped } = callFor(this.#plan, { ...prepared, items }, resolved, this.#deps);
+    for (const each of dropped) this.#dropped.add(each);
+    this.#attempt = attempt;
     this.#phase = 'calling';
-    this.#stream = model.stream(prepared.call, (event) => this.#onEvent(event));
+    this.#stream = resolved.model.stream(call, (event) => this.#onEvent(event));
+  }
+
+  /** Whether another attempt is under way, as nothing was said yet. A model that can't do what is asked is passed over. */
+  #tryNext(error: ApiError): boolean {
+    const [prepared, assembler] = [this.#prepared, this.#assembler];
+    if (prepared === undefined || assembler === undefined || assembler.hasOutput) return false;
+    const all = { items: prepared.items, truncates: this.#plan.request.truncation === 'auto' };
+    let failed = this.#attempt;
+    while (failed !== undefined) {
+      const next = nextAttempt(failed, error, all);
+      if (next === undefined) return false;
+      const from = failed.resolved;
+      failed = next;
+      try {
+        if (next.resolved !== from) {
+          const { upstreamName: model, provider } = next.resolved;
+          assembler.turnTo({ model, provider });
+          this.#deps.onFallback(error, { responseId: this.responseId, from: from.provider, to: provider });
+        } else {
+          this.#deps.count('truncated_items', prepared.items.length - next.items.length);
+        }
+        this.#isFinished = false;
+        this.#ask(next, prepared);
+        return true;
+      } catch (thrown) {
+        if (!(thrown instanceof ApiError)) throw thrown;
+      }
+    }
+    return false;
   }
 
   #onEvent(event: ModelEvent): void {
     if (this.#phase !== 'calling') return;
     try {
       if (event.type === 'start') {
-        if (!this.#deps.mayCreateState(this.tenant)) this.#vouched = this.#deps.vouch(this.tenant, this.provider);
+        this.#started();
         this.#open();
       } else if (event.type === 'finish') {
         this.#isFinished = true;
       } else if (event.type === 'end') {
+        if (event.reason === 'error' && this.#tryNext(event.error)) return;
         this.#phase = 'ending';
         void this.#conclude(() => this.#end(event));
       } else {
@@ -164,6 +214,13 @@ export class Run implements LiveRun {
     } catch (thrown) {
       if (this.#phase === 'calling') this.stop(asRunError(thrown));
     }
+  }
+
+  /** An upstream that took the caller's own key vouches for it. */
+  #started(): void {
+    const resolved = this.#attempt?.resolved;
+    if (resolved === undefined || !resolved.takesCredential || this.#deps.mayCreateState(this.tenant)) return;
+    this.#vouched = this.#deps.vouch(this.tenant, resolved.provider);
   }
 
   #open(): void {

@@ -18,6 +18,7 @@ import * as conversations from './conversations.ts';
 import { answerPreflight, corsHeaders } from './cors.ts';
 import { errorJson, logFailure, sendError } from './errors.ts';
 import { healthz, openApi, readyz } from './health.ts';
+import { countTokens } from './input-tokens.ts';
 import { listModels, retrieveModel } from './models.ts';
 import { parseQuery } from './query.ts';
 import * as responses from './responses.ts';
@@ -27,6 +28,7 @@ import { unknownRoute } from './unknown-route.ts';
 /** Every route there is. The OpenAPI document is checked against this list by a test. */
 export const routes: readonly Route[] = [
   { method: 'POST', path: '/v1/responses', handler: responses.createResponse },
+  { method: 'POST', path: '/v1/responses/input_tokens', handler: countTokens },
   { method: 'GET', path: '/v1/responses/:response_id', handler: responses.retrieveResponse },
   { method: 'DELETE', path: '/v1/responses/:response_id', handler: responses.deleteResponse },
   { method: 'GET', path: '/v1/responses/:response_id/input_items', handler: responses.listInputItems },
@@ -93,26 +95,19 @@ export function createApp(options: AppOptions, context: Omit<HttpContext, 'calle
     },
     clientErrorHandler: (error, socket) => answerBrokenRequest(error, socket, options.mintId('req')),
   });
-  const callers = new WeakMap<FastifyRequest, Caller>();
-  const full: HttpContext = { ...context, callerOf: (request) => callers.get(request) ?? missingCaller() };
+  app.decorateRequest('caller', undefined);
+  const full: HttpContext = { ...context, callerOf: (request) => request.caller ?? missingCaller() };
   acceptJson(app, options.maxBodyBytes);
   // An expectation that is not known may be ignored (RFC 9110, 10.1.1); Node would refuse with an empty answer.
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
-  app.addHook('onRequest', async (request, reply) => {
+  // By callback, as a promise for each hook is felt.
+  app.addHook('onRequest', (request, reply, done) => {
     begin(request, reply);
-    corsHeaders(request, reply, options.rules);
-    const { host } = request.headers;
-    if (host === undefined && request.raw.httpVersion !== '1.0')
-      throw invalidRequest('The request has no Host header.');
-    if (isOpen(request)) return;
-    checkBrowser(request, options.rules);
-    if (request.method === 'OPTIONS') return;
-    callers.set(request, identify(request, options.rules));
-    refuseWhileStopping(reply, full);
+    done(refusal(() => receive(request, reply, options.rules, full)));
   });
   // Once more, as the body may have taken its time.
-  app.addHook('preHandler', async (request, reply) => {
-    if (!isOpen(request)) refuseWhileStopping(reply, full);
+  app.addHook('preHandler', (request, reply, done) => {
+    done(isOpen(request) ? undefined : refusal(() => refuseWhileStopping(reply, full)));
   });
   app.addHook('onSend', (_request, reply, payload, done) => {
     if (typeof payload === 'string' && payload.length > restsWithSystem)
@@ -137,6 +132,35 @@ export function createApp(options: AppOptions, context: Omit<HttpContext, 'calle
   return app;
 }
 
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Undefined on routes that are open to anybody. */
+    caller: Caller | undefined;
+  }
+}
+
+/** Looks at who asks, before the body is read. @throws ApiError */
+function receive(request: FastifyRequest, reply: FastifyReply, rules: AccessRules, context: HttpContext): void {
+  corsHeaders(request, reply, rules);
+  const { host } = request.headers;
+  if (host === undefined && request.raw.httpVersion !== '1.0') throw invalidRequest('The request has no Host header.');
+  if (isOpen(request)) return;
+  checkBrowser(request, rules);
+  if (request.method === 'OPTIONS') return;
+  request.caller = identify(request, rules);
+  refuseWhileStopping(reply, context);
+}
+
+/** What a check throws, for a callback that wants it as a value. */
+function refusal(check: () => void): Error | undefined {
+  try {
+    check();
+    return undefined;
+  } catch (thrown) {
+    return thrown instanceof Error ? thrown : new Error('a check failed', { cause: thrown });
+  }
+}
+
 /** An answer of so many characters is out of our hands at once, whether or not the client reads it. */
 const restsWithSystem = 64 * 1024;
 
@@ -155,8 +179,14 @@ function logRequest(request: FastifyRequest, { raw, elapsedTime }: FastifyReply)
   request.log.info({ method, path, status, ms: Math.round(elapsedTime * 10) / 10, ip, ...left }, 'request');
 }
 
-function isOpen(request: FastifyRequest): boolean {
-  return routes.find((each) => each.path === request.routeOptions.url)?.isOpen === true;
+const openPaths: ReadonlySet<string> = new Set(routes.filter(({ isOpen }) => isOpen).map(({ path }) => path));
+const longestOpenPath = Math.max(...[...openPaths].map(({ length }) => length));
+
+/** By what the client wrote, as asking the router is dear: another spelling of an open path needs a key. */
+function isOpen({ method, url }: FastifyRequest): boolean {
+  if (method !== 'GET' && method !== 'HEAD') return false;
+  const path = url.split('?', 1)[0] ?? '';
+  return path.length <= longestOpenPath + 1 && openPaths.has(path.endsWith('/') ? path.slice(0, -1) : path);
 }
 
 /** @throws ApiError 503 */

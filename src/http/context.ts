@@ -5,6 +5,7 @@ import type { Caller, Engine, EngineDeps } from '../engine/engine.ts';
 import { ApiError, invalidRequest } from '../errors.ts';
 import type { ModelLister } from '../model.ts';
 import type { Store } from '../store.ts';
+import type { Tokenizer } from '../tokenizer.ts';
 
 /** What the routes work with. */
 export type HttpContext = {
@@ -12,6 +13,7 @@ export type HttpContext = {
   readonly deps: EngineDeps;
   readonly store: Store;
   readonly models: ModelLister;
+  readonly tokenizer: Tokenizer;
   readonly validation: ValidateOptions;
   readonly stream: { readonly keepAliveMs: number; readonly writeTimeoutMs: number; readonly done: boolean };
   /** Whether bodies and answers go to the log. */

@@ -11,6 +11,9 @@ import { logFailure, writeError } from './errors.ts';
 import { listPage } from './lists.ts';
 import { SseStream } from './sse.ts';
 
+/** What of a request its model could not do, under `upstream.unsupported=drop`. */
+export const droppedHeader = 'x-open-responses-dropped';
+
 export async function createResponse(
   request: FastifyRequest,
   reply: FastifyReply,
@@ -24,7 +27,14 @@ export async function createResponse(
   watchClient(reply, run);
   const { json } = await run.result;
   if (context.logsContent) request.log.info({ response: json }, 'response body');
+  tellDropped(reply, run);
   return sendJson(reply, json);
+}
+
+/** Names what the model could not do, and was left out of the call. */
+function tellDropped(reply: FastifyReply, run: Run): void {
+  const { dropped } = run;
+  if (dropped.length > 0) reply.header(droppedHeader, dropped.join(', '));
 }
 
 /** Takes the socket over from Fastify: from here on every failure has to be answered here. */
@@ -38,6 +48,7 @@ async function streamResponse(
   const { raw } = reply;
   const run = context.engine.start(body, context.callerOf(request), {
     open: () => {
+      tellDropped(reply, run);
       sse = new SseStream(raw, headersOf(reply), {
         ...context.stream,
         onPressure: (isFull) => (isFull ? run.pause() : run.resume()),

@@ -3,7 +3,7 @@ import { ApiError } from '../errors.ts';
 import type { Route } from './context.ts';
 
 /** Routes of OpenAI's API that look like one of ours with another method or an odd id, and are not there. */
-const absent = new Set(['GET /v1/responses', 'POST /v1/responses/input_tokens', 'POST /v1/responses/compact']);
+const absent = new Set(['GET /v1/responses', 'POST /v1/responses/compact']);
 
 /** Tells an unknown path (404) from a known one with another method (405). `allow` is the header that belongs to a 405. */
 export function unknownRoute(

@@ -28,8 +28,8 @@ type Target = { readonly provider: string; readonly name: string };
  */
 export class Catalog implements ModelCatalog, ModelLister {
   readonly #options: CatalogOptions;
-  readonly #exact = new Map<string, string>();
-  readonly #patterns: { readonly pattern: RegExp; readonly target: string }[] = [];
+  readonly #exact = new Map<string, readonly string[]>();
+  readonly #patterns: { readonly pattern: RegExp; readonly targets: readonly string[] }[] = [];
   readonly #lists = new Map<string, { readonly expiresAt: number; readonly ids: Promise<readonly string[]> }>();
   readonly #createdAt: number;
 
@@ -37,33 +37,64 @@ export class Catalog implements ModelCatalog, ModelLister {
   constructor(options: CatalogOptions) {
     this.#options = options;
     this.#createdAt = Math.floor(options.now() / 1000);
-    for (const { alias, target } of options.aliases) {
-      if (this.#targetOf(target) === undefined) {
-        throw new ConfigError(
-          `open-responses.models.${alias}: '${target}' names no provider that can be called. Configure it with open-responses.providers.NAME.base-url.`,
-        );
-      }
-      if (alias.includes('*')) this.#patterns.push({ pattern: toPattern(alias), target });
-      else this.#exact.set(alias, target);
+    for (const { alias, targets } of options.aliases) {
+      this.#check(alias, targets);
+      if (alias.includes('*')) this.#patterns.push({ pattern: toPattern(alias), targets });
+      else this.#exact.set(alias, targets);
     }
     if (!this.#hasProvider(options.defaultProvider)) {
       throw new ConfigError(`open-responses.default-provider: there is no provider '${options.defaultProvider}'.`);
     }
   }
 
+  /** @throws ConfigError where a target can't be called, or a fallback only with a key that nobody has. */
+  #check(alias: string, targets: readonly string[]): void {
+    for (const [index, target] of targets.entries()) {
+      const found = this.#targetOf(target);
+      if (found === undefined) {
+        throw new ConfigError(
+          `open-responses.models.${alias}: '${target}' names no provider that can be called. Configure it with open-responses.providers.NAME.base-url.`,
+        );
+      }
+      if (
+        index > 0 &&
+        found.provider !== demoName &&
+        this.#options.providers.get(found.provider)?.isConfigured !== true
+      ) {
+        throw new ConfigError(
+          `open-responses.models.${alias}: '${target}' is asked after another model, where the caller's own key does not go. Configure a key for it with open-responses.providers.${found.provider}.api-key.`,
+        );
+      }
+    }
+  }
+
   resolve(name: string, chooser: ModelChooser): ResolvedModel {
-    const target = this.#find(name, chooser);
+    const [target, ...others] = this.#find(name, chooser) ?? [];
     if (target === undefined) {
       const provider = chooser.provider?.slice(0, 100) ?? '';
       throw invalidRequest(`There is no provider '${provider}'.`, 'x-model-provider', 'model_not_found');
     }
-    if (target.provider === demoName && this.#options.demo !== undefined) {
-      return { model: this.#options.demo, provider: demoName, upstreamName: target.name };
-    }
+    let fallback: ResolvedModel | undefined;
+    for (const other of others.toReversed()) fallback = this.#resolved(other, undefined, fallback) ?? fallback;
+    const first = this.#resolved(target, chooser, fallback);
+    if (first !== undefined) return first;
     const provider = this.#options.providers.get(target.provider);
-    if (provider === undefined) throw modelNotFound(name);
-    if (!provider.isConfigured && chooser.credential === undefined) throw this.#needsKey(name, provider, chooser);
-    return { model: provider.model, provider: provider.name, upstreamName: target.name };
+    throw provider === undefined ? modelNotFound(name) : this.#needsKey(name, provider, chooser);
+  }
+
+  /** Undefined where it can't be called. Without a chooser nobody's key but the server's goes to it. */
+  #resolved(
+    { provider: name, name: upstreamName }: Target,
+    chooser: ModelChooser | undefined,
+    fallback: ResolvedModel | undefined,
+  ): ResolvedModel | undefined {
+    const { demo, providers } = this.#options;
+    if (name === demoName && demo !== undefined) {
+      return { model: demo, provider: demoName, upstreamName, takesCredential: chooser !== undefined, fallback };
+    }
+    const provider = providers.get(name);
+    if (provider === undefined || (!provider.isConfigured && chooser?.credential === undefined)) return undefined;
+    return { model: provider.model, provider: name, upstreamName, takesCredential: chooser !== undefined, fallback };
   }
 
   async list(chooser: ModelChooser): Promise<readonly ModelResource[]> {
@@ -71,7 +102,7 @@ export class Catalog implements ModelCatalog, ModelLister {
     const own: ModelResource[] = [];
     if (chooser.provider === undefined) {
       if (demo !== undefined) own.push(this.#resource(demoName, demoName));
-      for (const [alias, target] of this.#exact)
+      for (const [alias, [target = '']] of this.#exact)
         own.push(this.#resource(alias, this.#targetOf(target)?.provider ?? ''));
     } else if (chooser.provider === demoName && demo !== undefined) {
       return [this.#resource(demoName, demoName)];
@@ -85,7 +116,7 @@ export class Catalog implements ModelCatalog, ModelLister {
         const named = ids.map((id) => ({ id, name: isBare ? id : `${provider.name}/${id}` }));
         // Another rule may be stronger, and take the name elsewhere.
         const reached = named.filter(({ id, name }) =>
-          isSame(this.#find(name, chooser), { provider: provider.name, name: id }),
+          isSame(this.#find(name, chooser)?.[0], { provider: provider.name, name: id }),
         );
         return reached.map(({ name }) => this.#resource(name, provider.name));
       }),
@@ -96,7 +127,7 @@ export class Catalog implements ModelCatalog, ModelLister {
   }
 
   async find(name: string, chooser: ModelChooser): Promise<ModelResource | undefined> {
-    const target = this.#find(name, chooser);
+    const target = this.#find(name, chooser)?.[0];
     if (target === undefined) return undefined;
     const found = this.#resource(name, target.provider);
     if (target.provider === demoName && this.#options.demo !== undefined) return found;
@@ -115,8 +146,8 @@ export class Catalog implements ModelCatalog, ModelLister {
   describe(): string[] {
     const { demo, providers, defaultProvider } = this.#options;
     const lines = demo === undefined ? [] : ['demo: a scripted model, no key and no network needed'];
-    for (const [alias, target] of this.#exact) lines.push(`${alias}: ${target}`);
-    for (const { alias, target } of this.#options.aliases) if (alias.includes('*')) lines.push(`${alias}: ${target}`);
+    const aliases = [...this.#exact, ...this.#options.aliases.map(({ alias, targets }) => [alias, targets] as const)];
+    for (const [alias, targets] of new Map(aliases)) lines.push(`${alias}: ${targets.join(', else ')}`);
     for (const provider of providers.values()) {
       const isDefault = provider.name === defaultProvider;
       const name = isDefault ? `any other name, and ${provider.name}/MODEL` : `${provider.name}/MODEL`;
@@ -126,31 +157,46 @@ export class Catalog implements ModelCatalog, ModelLister {
     return lines;
   }
 
-  /** Undefined only where the chooser names a provider that does not exist. */
-  #find(name: string, chooser: ModelChooser): Target | undefined {
+  /** In the order in which they are asked. Undefined only where the chooser names a provider that does not exist. */
+  #find(name: string, chooser: ModelChooser): readonly Target[] | undefined {
     if (chooser.provider !== undefined) {
       const provider = chooser.provider.toLowerCase();
-      return this.#hasProvider(provider) ? { provider, name } : undefined;
+      return this.#hasProvider(provider) ? [{ provider, name }] : undefined;
     }
     const exact = this.#exact.get(name);
-    const target = exact === undefined ? undefined : this.#targetOf(exact);
-    if (target !== undefined) return target;
-    const named = this.#split(name, '@') ?? this.#split(name, '/');
-    if (named !== undefined) return named;
-    if (name === demoName && this.#options.demo !== undefined) return { provider: demoName, name };
-    return this.#byPattern(name) ?? { provider: this.#options.defaultProvider, name };
+    if (exact !== undefined) return this.#targetsOf(exact);
+    const named = this.#split(name, '@') ?? this.#ofVendor(name);
+    if (named !== undefined) return [named];
+    if (name === demoName && this.#options.demo !== undefined) return [{ provider: demoName, name }];
+    return this.#byPattern(name) ?? [{ provider: this.#options.defaultProvider, name }];
   }
 
-  #byPattern(name: string): Target | undefined {
-    for (const { pattern, target } of this.#patterns) {
+  #targetsOf(targets: readonly string[]): readonly Target[] {
+    return targets.flatMap((target) => this.#targetOf(target) ?? []);
+  }
+
+  #byPattern(name: string): readonly Target[] | undefined {
+    for (const { pattern, targets } of this.#patterns) {
       const match = pattern.exec(name);
-      if (match !== null) return this.#targetOf(target.replace('*', () => match[1] ?? ''));
+      if (match !== null) return this.#targetsOf(targets.map((each) => each.replace('*', () => match[1] ?? '')));
     }
     return undefined;
   }
 
   #targetOf(target: string): Target | undefined {
     return this.#split(target, '/') ?? (target === demoName ? this.#split('demo/demo', '/') : undefined);
+  }
+
+  /**
+   * `vendor/model`. Where the default provider has models of such names, a vendor that nobody configured is not meant, and
+   * does not get the caller's key.
+   */
+  #ofVendor(name: string): Target | undefined {
+    const { providers, defaultProvider } = this.#options;
+    const named = this.#split(name, '/');
+    if (named === undefined || named.provider === defaultProvider) return named;
+    const isThere = named.provider === demoName || providers.get(named.provider)?.isConfigured === true;
+    return isThere || providers.get(defaultProvider)?.hostsOthers !== true ? named : undefined;
   }
 
   #split(name: string, separator: '@' | '/'): Target | undefined {

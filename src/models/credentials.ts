@@ -1,5 +1,5 @@
-import { inventedKey, type KeyCheck } from './chat-completions/key-check.ts';
 import type { Provider } from './providers.ts';
+import { inventedKey, type KeyCheck } from './upstream/key-check.ts';
 
 /** How long an upstream's word about a credential is believed. */
 const rememberedMs = 60 * 60 * 1000;

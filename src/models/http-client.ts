@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { getCACertificates } from 'node:tls';
-import { Agent, type Dispatcher, EnvHttpProxyAgent } from 'undici';
+import { buildConnector, type Client, EnvHttpProxyAgent } from 'undici';
 import type { UpstreamConfig } from '../config.ts';
+import { Connections, type Dispatching } from './connections.ts';
 
 /** How long an idle connection is kept where the upstream names no time of its own. */
 const keepAliveTimeoutMs = 10_000;
@@ -10,7 +11,7 @@ const maxKeepAliveTimeoutMs = 60_000;
 
 /** The one HTTP client of a server's upstream calls. */
 export type HttpClient = {
-  readonly dispatcher: Dispatcher;
+  readonly dispatcher: Dispatching;
   /** Closes every connection; calls under way fail. */
   close(): Promise<void>;
 };
@@ -25,27 +26,29 @@ export function createDispatcher(upstream: UpstreamConfig): HttpClient {
   const tls = { allowH2: false, ...authorities(upstream.caFile) };
   const options = {
     allowH2: false,
-    connections: upstream.maxConnections,
     pipelining: 1,
     keepAliveTimeout: keepAliveTimeoutMs,
     keepAliveMaxTimeout: maxKeepAliveTimeoutMs,
-    connect: { ...tls, timeout: upstream.connectTimeoutMs },
-  };
+  } satisfies Client.Options;
+  const connect = { ...tls, timeout: upstream.connectTimeoutMs };
   const { httpProxy, httpsProxy, noProxy } = upstream;
-  const proxied = Boolean(httpProxy) || Boolean(httpsProxy);
-  const dispatcher = proxied
-    ? new EnvHttpProxyAgent({
-        ...options,
-        connectTimeout: upstream.connectTimeoutMs,
-        requestTls: tls,
-        proxyTls: tls,
-        // Empty strings, never undefined: for undefined this agent looks into the environment.
-        httpProxy: httpProxy ?? '',
-        httpsProxy: httpsProxy ?? '',
-        noProxy: noProxy ?? '',
-      })
-    : new Agent(options);
-  return { dispatcher, close: () => dispatcher.destroy() };
+  if (!httpProxy && !httpsProxy) {
+    const connections = new Connections({ ...options, connect: buildConnector(connect) }, upstream.maxConnections);
+    return { dispatcher: connections, close: () => connections.destroy() };
+  }
+  const agent = new EnvHttpProxyAgent({
+    ...options,
+    connections: upstream.maxConnections,
+    connect,
+    connectTimeout: upstream.connectTimeoutMs,
+    requestTls: tls,
+    proxyTls: tls,
+    // Empty strings, never undefined: for undefined this agent looks into the environment.
+    httpProxy: httpProxy ?? '',
+    httpsProxy: httpsProxy ?? '',
+    noProxy: noProxy ?? '',
+  });
+  return { dispatcher: agent, close: () => agent.destroy() };
 }
 
 function authorities(caFile: string | undefined): { ca?: string[] } {

@@ -5,7 +5,10 @@ import { openApiDocument } from '../../src/api/openapi.ts';
 import { validate } from '../../src/api/validate.ts';
 import { routes } from '../../src/http/app.ts';
 import { type Json, start, TestServer } from '../support/harness.ts';
+import { everyEvent } from '../support/responses-tour.ts';
 import { resolveRef, schemaProblems } from '../support/schema-check.ts';
+import { startUpstream, type Upstream } from '../support/upstream.ts';
+import { hostedItemTypes, hostedToolTypes } from '../support/wire-hosted.ts';
 
 const document: Json = openApiDocument();
 
@@ -165,6 +168,12 @@ const text = { role: 'user', content: 'x' };
 const call = { type: 'function_call', call_id: 'c', name: 'n', arguments: '{}' };
 const image = { type: 'input_image', image_url: 'https://example.com/a.png' };
 const tool = { type: 'function', name: 'f', parameters: { type: 'object', properties: { a: null } } };
+const callOutput = { type: 'function_call_output', call_id: 'c', output: 'x' };
+const file = { type: 'input_file', file_data: 'AA', filename: 'a.txt', detail: 'low' };
+const custom = { type: 'custom', name: 'c' };
+const customCall = { type: 'custom_tool_call', call_id: 'd', name: 'c', input: 'x', namespace: 'n' };
+const customOutput = { type: 'custom_tool_call_output', call_id: 'd', output: [image] };
+const pick = (type: string, name: string) => ({ type, name });
 const user = (part: object) => ({ input: [{ role: 'user', content: [part] }] });
 
 /** Bodies without a model: what the validator says of them must be what the document says. */
@@ -184,10 +193,20 @@ const bodies: readonly (readonly [takes: boolean, body: object])[] = [
     { text: { format: { type: 'json_schema', name: 'n', schema: {} } }, include: ['reasoning.encrypted_content'] },
   ],
   [true, { background: false, truncation: 'disabled', client_metadata: { a: { b: 1 } }, conversation: { id: 'c' } }],
+  [true, { truncation: 'auto', service_tier: 'flex', max_tool_calls: 1 }],
+  [true, { tools: [{ ...tool, output_schema: {}, defer_loading: true, allowed_callers: ['code_interpreter'] }] }],
+  [true, { tools: [custom, { ...custom, name: 'b', format: { type: 'text' } }], tool_choice: pick('custom', 'c') }],
+  [true, { tools: [{ ...custom, format: { type: 'grammar', syntax: 'lark', definition: 'start: "a"' } }] }],
+  [true, { tools: [{ type: 'namespace', name: 'n', description: '', tools: [tool, custom] }] }],
+  [true, { tools: [{ type: 'web_search', filters: { allowed_domains: [] } }], tool_choice: { type: 'web_search' } }],
+  [true, { tools: [{ type: 'mcp' }], tool_choice: { type: 'mcp', server_label: 'a', name: null } }],
+  [true, { input: [{ ...call, namespace: 'n' }, customCall, customOutput] }],
+  [true, { input: [{ type: 'web_search_call', id: 'ws', anything: [{ a: null }] }, { type: 'compaction' }] }],
+  [true, user({ type: 'input_file', file_data: 'data:application/pdf;base64,AA', filename: 'a.pdf' })],
+  [true, user({ type: 'input_file', file_url: 'https://example.com/a.pdf', file_data: null, detail: 'high' })],
   [true, { background: null, truncation: null, max_output_tokens: 16, top_logprobs: 20, temperature: 2 }],
   [false, { nothing: 1 }],
   [false, { background: true }],
-  [false, { truncation: 'auto' }],
   [false, { prompt: { id: 'p' } }],
   [false, { moderation: {} }],
   [false, { context_management: [] }],
@@ -197,12 +216,28 @@ const bodies: readonly (readonly [takes: boolean, body: object])[] = [
   [false, { metadata: { a: 1 } }],
   [false, { metadata: { ['k'.repeat(65)]: 'v' } }],
   [false, { input: 5 }],
-  [false, { input: [{ type: 'web_search_call', id: 'ws' }] }],
+  [false, { input: [{ type: 'web_search_call', id: 5 }] }],
+  [false, { input: [{ type: 'compaction_trigger' }] }],
+  [false, { input: [{ type: 'additional_tools', tools: [] }] }],
+  [false, { input: [{ ...customCall, input: {} }] }],
+  [false, { input: [{ ...customCall, arguments: '{}' }] }],
+  [false, { input: [{ ...customOutput, namespace: 'n' }] }],
   [false, { input: [{ ...text, role: 'tool' }] }],
-  [false, { tools: [{ type: 'web_search' }] }],
+  [false, { tools: [{ type: 'bogus' }] }],
+  [false, { tools: [{ ...custom, parameters: {} }] }],
+  [false, { tools: [{ ...custom, format: { type: 'grammar', syntax: 'bnf', definition: 'x' } }] }],
+  [false, { tools: [{ type: 'namespace', name: 'n', description: 'x', tools: [] }] }],
+  [false, { tools: [{ type: 'namespace', name: 'n', description: 'x', tools: [{ type: 'web_search' }] }] }],
+  [false, { tool_choice: { type: 'mcp' } }],
+  [false, { tool_choice: { type: 'web_search', name: 'x' } }],
+  [false, { service_tier: 'gold' }],
   [false, { tools: [{ ...tool, name: 'a b' }] }],
   [false, { text: { format: { type: 'json_schema', name: 'n' } } }],
   [false, user({ type: 'input_file', file_id: 'f' })],
+  [false, user({ type: 'input_file', file_data: 'AA', file_id: 'f' })],
+  [false, user({ type: 'input_file', filename: 'a' })],
+  [false, user({ type: 'input_file', file_data: 'AA', file_url: 'https://example.com/a' })],
+  [false, user({ type: 'input_file', file_url: 'file:///etc/passwd' })],
   [false, user({ type: 'input_image' })],
   [false, user({ ...image, file_id: 'f' })],
 ];
@@ -217,20 +252,26 @@ describe('the document and the validator', () => {
 
   it('shows no type and no field that is always refused', () => {
     const { CreateResponse, InputItem, Tools, InputPart } = document.components.schemas;
-    const types = (schema: Json) => [...nodes(schema)].flatMap(([, node]) => node.properties?.type?.const ?? []);
-    expect(new Set(types(InputItem))).toEqual(
+    const types = (schema: Json) =>
+      new Set(
+        [...nodes(schema)].flatMap(([, node]) => {
+          const type = node.properties?.type;
+          return type === undefined ? [] : (type.enum ?? [type.const]);
+        }),
+      );
+    expect(types(InputItem)).toEqual(
       new Set([
-        'message',
-        'function_call',
-        'function_call_output',
-        'reasoning',
-        'summary_text',
-        'reasoning_text',
-        'item_reference',
+        ...['message', 'function_call', 'function_call_output', 'custom_tool_call', 'custom_tool_call_output'],
+        ...['reasoning', 'summary_text', 'reasoning_text', 'item_reference', ...hostedItemTypes],
       ]),
     );
-    expect(types(Tools)).toEqual(['function']);
-    expect(types(InputPart)).toEqual(['input_text', 'input_image']);
+    expect(types(Tools)).toEqual(new Set(['function', 'custom', 'text', 'grammar', 'namespace', ...hostedToolTypes]));
+    expect(types(InputPart)).toEqual(new Set(['input_text', 'input_image', 'input_file']));
+    expect(JSON.stringify([InputPart, CreateResponse])).not.toContain('file_id');
+    for (const type of ['additional_tools', 'compaction_trigger']) {
+      const result = validate(createResponseSchema, { model: 'm', input: [{ type }] }, { unknownFields: 'reject' });
+      expect(result).toMatchObject({ ok: false, problem: { code: 'unsupported_value', param: 'input[0].type' } });
+    }
     const known = Object.keys(createResponseSchema.shape);
     const refused = known.filter((name) => !(name in CreateResponse.properties));
     expect(refused.toSorted()).toEqual(['context_management', 'moderation', 'prompt']);
@@ -245,8 +286,14 @@ describe('the document and a server', () => {
   let answers: readonly (readonly [schema: string, value: Json])[] = [];
 
   let server: Awaited<ReturnType<typeof start>> | undefined;
+  const others: Awaited<ReturnType<typeof start>>[] = [];
+  let upstream: Upstream | undefined;
 
-  afterAll(() => server?.close({ force: true }));
+  afterAll(async () => {
+    for (const each of others) await each.close({ force: true });
+    await server?.close({ force: true });
+    await upstream?.close();
+  });
 
   beforeAll(async () => {
     server = await start();
@@ -268,6 +315,32 @@ describe('the document and a server', () => {
       'What is the weather in Oslo?',
     ];
     const streams = await Promise.all(bodies.map((input) => ask.stream({ model: 'demo', input, tools: [weather] })));
+    // What only an upstream that speaks Responses says, and raw reasoning in either form.
+    upstream = await startUpstream(everyEvent);
+    const tools = [
+      weather,
+      { ...weather, name: 'other', output_schema: {}, defer_loading: true, allowed_callers: ['x'] },
+      { ...custom, description: 'x', format: { type: 'grammar', syntax: 'regex', definition: 'a+' } },
+      { type: 'namespace', name: 'crm', description: 'x', tools: [{ ...weather, name: 'look' }, custom] },
+      ...hostedToolTypes.map((type) => ({ type, server_label: 'a', filters: { a: null } })),
+    ];
+    for (const events of ['openai', 'openresponses']) {
+      const settings = { 'providers.up.base-url': upstream.url, 'providers.up.profile': 'openai' };
+      const running = await start({ ...settings, 'providers.up.api': 'responses', 'reasoning.events': events });
+      others.push(running);
+      const other = new TestServer(running);
+      const body = {
+        model: 'up/m',
+        input: [
+          { ...call, namespace: 'crm' },
+          { ...callOutput, output: [file] },
+        ],
+        tools,
+      };
+      const tool_choice = events === 'openai' ? { type: 'mcp', server_label: 'a' } : { type: 'web_search' };
+      streams.push(await other.stream({ ...body, store: true, truncation: 'auto', tool_choice }));
+    }
+    const said = streams.at(-1)?.events.at(-1)?.data.response.output;
     const items = `/v1/conversations/${conversation.id}/items`;
     const added = await json('POST', items, {
       items: [
@@ -275,7 +348,9 @@ describe('the document and a server', () => {
         { type: 'function_call_output', call_id: 'c', output: 'x' },
       ],
     });
+    const kept = await json('POST', items, { items: [...said.slice(0, 15), { ...customOutput, call_id: 'call_c' }] });
     answers = [
+      ['ItemList', kept],
       ['Response', stored],
       ['Response', await json('GET', `/v1/responses/${stored.id}`)],
       [
@@ -298,6 +373,7 @@ describe('the document and a server', () => {
           prompt_cache_retention: '24h',
         }),
       ],
+      ['InputTokens', await json('POST', '/v1/responses/input_tokens', { model: 'demo', input: 'x' })],
       ['ItemList', await json('GET', `/v1/responses/${stored.id}/input_items`)],
       ['DeletedResponse', await json('DELETE', `/v1/responses/${stored.id}`)],
       ['Conversation', conversation],

@@ -1,58 +1,13 @@
-import { describe, expect, it } from 'vitest';
-import type { z } from 'zod';
 import { createConversationSchema, createItemsSchema, updateConversationSchema } from '../../src/api/conversations.ts';
 import { createResponseSchema } from '../../src/api/create-response.ts';
 import { includeQuerySchema, listQuerySchema, retrieveQuerySchema } from '../../src/api/queries.ts';
-import { validate } from '../../src/api/validate.ts';
-
-type Refusal = readonly [body: unknown, code: string, param: string | null];
+import { long, m, pairs, refuses, tooLong, wire, withItem, withPart, withSaid, withTool } from './refusals.ts';
 
 const missing = 'missing_required_parameter';
 const type = 'invalid_type';
 const value = 'invalid_value';
 const unknown = 'unknown_parameter';
 const unsupported = 'unsupported_value';
-
-/** JSON as it comes over the wire, `__proto__` keys and all. */
-function wire(text: string): unknown {
-  return JSON.parse(text);
-}
-
-function reject<T extends z.ZodType>(schema: T, body: unknown) {
-  return validate(schema, body, { unknownFields: 'reject' });
-}
-
-function label(body: unknown): string {
-  const text = JSON.stringify(body) ?? 'undefined';
-  return text.length > 120 ? `${text.slice(0, 120)}…` : text;
-}
-
-/** Every refusal has its code and its path, and a sentence without anything from the inside. */
-function refuses(name: string, schema: z.ZodType, table: readonly Refusal[]): void {
-  describe(name, () => {
-    it.each(table.map(([body, code, param]) => [label(body), body, code, param] as const))(
-      'refuses %s',
-      (_label, body, code, param) => {
-        const result = reject(schema, body);
-        expect(result).toMatchObject({ ok: false, problem: { code, param } });
-        if (result.ok) return;
-        const { message } = result.problem;
-        expect(message).toMatch(/^[A-Z`].{8,600}\.$/s);
-        expect(message).not.toMatch(/undefined|\[object|NaN|\bZod|=>|\n|Infinity/);
-        if (code === missing || code === unknown || code === type) expect(message).toContain(param ?? 'the body');
-      },
-    );
-  });
-}
-
-const m = { model: 'm' };
-const withItem = (item: unknown) => ({ ...m, input: [item] });
-const withPart = (part: unknown) => withItem({ role: 'user', content: [part] });
-const withSaid = (part: unknown) => withItem({ role: 'assistant', content: [part] });
-const withTool = (tool: unknown) => ({ ...m, tools: [tool] });
-const pairs = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, at) => [`k${at}`, 'v']));
-const long = (length: number) => 'x'.repeat(length);
-const tooLong = 10_485_761;
 
 refuses('the body', createResponseSchema, [
   [null, type, null],
@@ -99,8 +54,10 @@ refuses('fields', createResponseSchema, [
   [{ ...m, safety_identifier: long(65) }, 'string_above_max_length', 'safety_identifier'],
   [{ ...m, prompt_cache_retention: '48h' }, value, 'prompt_cache_retention'],
   [{ ...m, prompt_cache_options: { ttl: 5 } }, type, 'prompt_cache_options.ttl'],
-  [{ ...m, truncation: 'auto' }, unsupported, 'truncation'],
+  [{ ...m, service_tier: ['flex'] }, value, 'service_tier'],
   [{ ...m, truncation: 'never' }, value, 'truncation'],
+  [{ ...m, truncation: { type: 'auto' } }, value, 'truncation'],
+  [{ ...m, truncation: true }, value, 'truncation'],
   [{ ...m, background: true }, unsupported, 'background'],
   [{ ...m, background: 'x' }, type, 'background'],
   [{ ...m, prompt: { id: 'p' } }, unsupported, 'prompt'],
@@ -153,8 +110,8 @@ refuses('items', createResponseSchema, [
   [withItem({ type: 'constructor' }), value, 'input[0].type'],
   [withItem({ type: '__proto__' }), value, 'input[0].type'],
   [withItem({ type: long(1_000) }), value, 'input[0].type'],
-  [withItem({ type: 'web_search_call', id: 'ws_1' }), unsupported, 'input[0].type'],
-  [withItem({ type: 'compaction', encrypted_content: 'x' }), unsupported, 'input[0].type'],
+  [withItem({ type: 'additional_tools', tools: [] }), unsupported, 'input[0].type'],
+  [withItem({ type: 'compaction_trigger' }), unsupported, 'input[0].type'],
   [withItem({ type: 'message', content: 'x' }), missing, 'input[0].role'],
   [withItem({ role: 'tool', content: 'x' }), value, 'input[0].role'],
   [withItem({ role: null, content: 'x' }), value, 'input[0].role'],
@@ -214,7 +171,6 @@ refuses('parts', createResponseSchema, [
   [withPart({ type: 'input_text' }), missing, 'input[0].content[0].text'],
   [withPart({ type: 'input_text', text: null }), type, 'input[0].content[0].text'],
   [withPart({ type: 'input_text', text: 'x', bold: true }), unknown, 'input[0].content[0].bold'],
-  [withPart({ type: 'input_file', file_id: 'f' }), unsupported, 'input[0].content[0].type'],
   [withPart({ type: 'input_image' }), missing, 'input[0].content[0].image_url'],
   [withPart({ type: 'input_image', image_url: null }), missing, 'input[0].content[0].image_url'],
   [withPart({ type: 'input_image', image_url: { url: 'x' } }), type, 'input[0].content[0].image_url'],
@@ -239,7 +195,6 @@ refuses('tools and formats', createResponseSchema, [
   [withTool({}), missing, 'tools[0].type'],
   [withTool({ type: null, name: 'f' }), value, 'tools[0].type'],
   [withTool({ type: 'bogus' }), value, 'tools[0].type'],
-  [withTool({ type: 'web_search' }), unsupported, 'tools[0].type'],
   [withTool({ type: 'function' }), missing, 'tools[0].name'],
   [withTool({ type: 'function', function: { name: 'f' } }), missing, 'tools[0].name'],
   [withTool({ type: 'function', name: 'a b' }), value, 'tools[0].name'],

@@ -9,20 +9,38 @@ describe('providers', () => {
       flags: ['--providers.my-vllm.headers=X-Team=a, X-Note="b, c=\\"d\\""'],
       env: {
         OPEN_RESPONSES_PROVIDERS_MY_VLLM_BASE_URL: 'https://VLLM.example/v1///',
+        OPEN_RESPONSES_PROVIDERS_MY_VLLM_API: 'responses',
         OPEN_RESPONSES_PROVIDERS_OLLAMA_PROFILE: 'ollama',
       },
-      properties: `open-responses.providers.my-vllm.api-key = ${secret}\nopen-responses.providers.my-vllm.base-url=http://x`,
+      properties: `open-responses.providers.my-vllm.api-key = ${secret}\nopen-responses.providers.my-vllm.base-url=http://x\nopen-responses.providers.my-vllm.store=true`,
     });
     expect(Object.fromEntries(config.providers)).toEqual({
       'my-vllm': {
         name: 'my-vllm',
         profile: undefined,
+        api: 'responses',
         baseUrl: 'https://vllm.example/v1',
         apiKey: secret,
         headers: { 'x-team': 'a', 'x-note': 'b, c="d"' },
+        store: true,
       },
-      ollama: { name: 'ollama', profile: 'ollama', baseUrl: undefined, apiKey: undefined, headers: {} },
+      ollama: {
+        name: 'ollama',
+        profile: 'ollama',
+        api: undefined,
+        baseUrl: undefined,
+        apiKey: undefined,
+        headers: {},
+        store: false,
+      },
     });
+  });
+
+  it('speak what is known here only', () => {
+    expect(refusal({ flags: ['--providers.a.api=completions'] })).toContain(
+      '"completions": it must be chat-completions, responses or ai-sdk',
+    );
+    expect(refusal({ flags: ['--providers.a.store=maybe'] })).toContain('it must be true or false');
   });
 
   it.each<[Record<string, string>, string, string | undefined, string | undefined]>([
@@ -139,7 +157,7 @@ describe('secrets', () => {
 describe('aliases', () => {
   it('are written in lower case with - in the environment', () => {
     const env = { OPEN_RESPONSES_MODELS_GPT_4O: 'ollama/llama3.2' };
-    expect(load({ env }).models).toEqual([{ alias: 'gpt-4o', target: 'ollama/llama3.2' }]);
+    expect(load({ env }).models).toEqual([{ alias: 'gpt-4o', targets: ['ollama/llama3.2'] }]);
     expect(refusal({ env: { OPEN_RESPONSES_MODELS_: 'a/b' } })).toContain('has an alias that is empty');
   });
 
@@ -149,7 +167,7 @@ describe('aliases', () => {
       env: { OPEN_RESPONSES_MODELS: 'gpt-*=env/1,a=env/2' },
       properties: 'open-responses.models.a=file/1\nopen-responses.models.b=file/2\nopen-responses.models.*=file/3',
     });
-    expect(config.models.map(({ alias, target }) => `${alias}=${target}`)).toEqual([
+    expect(config.models.map(({ alias, targets }) => `${alias}=${targets.join()}`)).toEqual([
       'b=flag/1',
       'gpt-*=env/1',
       'a=env/2',

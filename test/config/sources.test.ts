@@ -61,9 +61,9 @@ describe('flags', () => {
   it('takes names with dots, colons, slashes and stars', () => {
     const flags = ['--models.gpt-4.1', 'ollama/a', '--models.llama3:8b=ollama/llama3:8b', '--models.x/*=ollama/b'];
     expect(load({ flags }).models).toEqual([
-      { alias: 'gpt-4.1', target: 'ollama/a' },
-      { alias: 'llama3:8b', target: 'ollama/llama3:8b' },
-      { alias: 'x/*', target: 'ollama/b' },
+      { alias: 'gpt-4.1', targets: ['ollama/a'] },
+      { alias: 'llama3:8b', targets: ['ollama/llama3:8b'] },
+      { alias: 'x/*', targets: ['ollama/b'] },
     ]);
   });
 

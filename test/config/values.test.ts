@@ -27,6 +27,8 @@ const defaults: Config = {
   context: { maxBytes: 32 * MiB },
   conversation: { leaseMs: 15_000 },
   stream: { openAfterMs: 10_000, keepAliveMs: 15_000, done: true, obfuscation: false },
+  reasoning: { events: 'summary' },
+  secret: undefined,
   upstream: {
     connectTimeoutMs: 10_000,
     headersTimeoutMs: 600_000,
@@ -35,6 +37,7 @@ const defaults: Config = {
     maxRetries: 1,
     maxResponseBytes: 64 * MiB,
     maxConnections: 1024,
+    unsupported: 'reject',
     caFile: undefined,
     httpProxy: undefined,
     httpsProxy: undefined,
@@ -51,6 +54,9 @@ type Good = readonly [key: string, text: string, read: (config: Config) => unkno
 
 /** Every setting with a fixed name, so that none is wired to another's field. */
 const good: readonly Good[] = [
+  ['reasoning.events', 'openai', (c) => c.reasoning.events, 'openai'],
+  ['upstream.unsupported', 'drop', (c) => c.upstream.unsupported, 'drop'],
+  ['secret', 's'.repeat(32), (c) => c.secret, 's'.repeat(32)],
   ['server.host', '0.0.0.0', (c) => c.server.host, '0.0.0.0'],
   ['server.host', '[::1]', (c) => c.server.host, '::1'],
   ['server.host', 'localhost', (c) => c.server.host, 'localhost'],
@@ -128,8 +134,8 @@ const good: readonly Good[] = [
     'gpt-4.1=ollama/llama3:8b, * = vllm/Qwen/Qwen3',
     (c) => c.models,
     [
-      { alias: 'gpt-4.1', target: 'ollama/llama3:8b' },
-      { alias: '*', target: 'vllm/Qwen/Qwen3' },
+      { alias: 'gpt-4.1', targets: ['ollama/llama3:8b'] },
+      { alias: '*', targets: ['vllm/Qwen/Qwen3'] },
     ],
   ],
 ];

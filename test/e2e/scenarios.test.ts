@@ -29,6 +29,17 @@ const calendar = {
   parameters: { type: 'object' },
 };
 
+const runCode = { type: 'custom', name: 'run_code', description: 'Runs a program' };
+const crm = {
+  type: 'namespace',
+  name: 'crm',
+  description: 'Customers and their orders',
+  tools: [
+    { type: 'function', name: 'find_customer', description: 'Looks up a customer', parameters: { type: 'object' } },
+    { type: 'custom', name: 'query_orders', description: 'Queries orders in SQL' },
+  ],
+};
+
 const pixel =
   'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
 
@@ -168,6 +179,90 @@ const scenarios: readonly Scenario[] = [
     },
   },
   {
+    name: 'a custom tool, then its output, with state and without',
+    play: async ({ respond }) => {
+      const ask = { input: 'Run the code print(1)', tools: [weather, runCode] };
+      const first = await respond({ ...ask, store: true });
+      const [call] = first.output;
+      expect(first.output).toMatchObject([{ type: 'custom_tool_call', name: 'run_code', status: 'completed' }]);
+      expect(call.input).toContain('print(1)');
+      expect(call).not.toHaveProperty('namespace');
+      expect(first.tools[1]).toEqual(runCode);
+      const output = { type: 'custom_tool_call_output', call_id: call.call_id, output: 'it printed one' };
+      const second = await respond({ tools: [runCode], input: [output], previous_response_id: first.id });
+      expect(textOf(second)).toContain('it printed one');
+      const whole = [
+        { role: 'user', content: ask.input },
+        call,
+        { ...output, output: [{ type: 'input_text', text: 'ok' }] },
+      ];
+      expect(textOf(await respond({ tools: [runCode], input: whole }))).toContain('ok');
+    },
+  },
+  {
+    name: 'a call without its output, or an output of another kind, is refused',
+    play: async ({ server, model, respond }) => {
+      const first = await respond({ input: 'Run the code print(1)', tools: [runCode], store: true });
+      const { call_id } = first.output[0];
+      for (const [input, message] of [
+        ['Go on', `No tool output found for custom tool call ${call_id}.`],
+        [
+          [{ type: 'function_call_output', call_id, output: 'x' }],
+          `No tool call found for function call output with call_id ${call_id}.`,
+        ],
+        [
+          [{ type: 'custom_tool_call_output', call_id: 'call_other', output: 'x' }],
+          'No tool call found for custom tool call output with call_id call_other.',
+        ],
+      ]) {
+        const answer = await server.post('/v1/responses', { model, input, previous_response_id: first.id });
+        expect([answer.status, answer.body.error.param]).toEqual([400, 'input']);
+        expect(answer.body.error.message).toBe(message);
+      }
+    },
+  },
+  {
+    name: 'the tools of a namespace, called by their own names',
+    play: async ({ respond }) => {
+      const asked = await respond({ input: 'Find the customer Ada', tools: [weather, crm], store: true });
+      const [call] = asked.output;
+      expect(call).toMatchObject({ type: 'function_call', name: 'find_customer', namespace: 'crm' });
+      expect(asked.tools[1]).toMatchObject({ type: 'namespace', name: 'crm', tools: [{ strict: true }, {}] });
+      const input = [{ type: 'function_call_output', call_id: call.call_id, output: 'a good customer' }];
+      const second = await respond({ input, tools: [weather, crm], previous_response_id: asked.id });
+      expect(textOf(second)).toContain('a good customer');
+      const other = await respond({ input: 'Query the orders', tools: [crm] });
+      expect(other.output).toMatchObject([{ type: 'custom_tool_call', name: 'query_orders', namespace: 'crm' }]);
+    },
+  },
+  {
+    name: 'custom tools and namespaces among the allowed tools, and forced',
+    play: async ({ server, model, respond }) => {
+      const tools = [weather, runCode, crm];
+      const ask = { input: 'What is the weather in Paris?', tools };
+      const called = async (tool_choice: unknown) =>
+        (await respond({ ...ask, tool_choice })).output
+          .filter((item: Json) => item.type !== 'message')
+          .map((item: Json) => [item.type, item.name, item.namespace]);
+      const allow = (mode: string, ...allowed: object[]) => ({ type: 'allowed_tools', mode, tools: allowed });
+      const code = { type: 'custom', name: 'run_code' };
+      expect(await called(code)).toEqual([['custom_tool_call', 'run_code', undefined]]);
+      expect(await called(allow('auto', code))).toEqual([]);
+      expect(await called(allow('required', code))).toEqual([['custom_tool_call', 'run_code', undefined]]);
+      const group = { type: 'namespace', name: 'crm' };
+      expect(await called(allow('auto', group))).toEqual([]);
+      const find = { type: 'function', name: 'find_customer' };
+      expect(await called(allow('required', find))).toEqual([['function_call', 'find_customer', 'crm']]);
+      for (const wrong of [
+        allow('auto', { type: 'namespace', name: 'weather' }),
+        { type: 'function', name: 'run_code' },
+      ]) {
+        const answer = await server.post('/v1/responses', { model, ...ask, tool_choice: wrong });
+        expect([answer.status, answer.body.error.param]).toEqual([400, 'tool_choice']);
+      }
+    },
+  },
+  {
     name: 'structured output',
     play: async ({ respond }) => {
       const schema = {
@@ -203,6 +298,24 @@ const scenarios: readonly Scenario[] = [
       const text = textOf(await respond({ input: [{ role: 'user', content }] }));
       expect(text).toContain('https://example.com/cat.png');
       expect(text).toContain('image/png');
+    },
+  },
+  {
+    name: 'a refusal that goes back with the next turn',
+    play: async ({ respond }) => {
+      const refused = await respond({ input: 'demo: refuse', store: true });
+      const next = await respond({ input: 'Say exactly: ok', previous_response_id: refused.id });
+      expect(textOf(next)).toBe('ok');
+      const again = [{ role: 'user', content: 'x' }, refused.output[0], { role: 'user', content: 'Say exactly: fine' }];
+      expect(textOf(await respond({ input: again }))).toBe('fine');
+    },
+  },
+  {
+    name: 'reasoning that goes back with the next turn, as it came',
+    play: async ({ respond }) => {
+      const thought = await respond({ input: 'demo: think hard' });
+      const input = [{ role: 'user', content: 'x' }, ...thought.output, { role: 'user', content: 'Say exactly: ok' }];
+      expect(textOf(await respond({ input }))).toBe('ok');
     },
   },
   {
@@ -256,7 +369,7 @@ const scenarios: readonly Scenario[] = [
         max_tool_calls: 3,
         presence_penalty: 0.5,
         frequency_penalty: -0.5,
-        service_tier: 'flex',
+        service_tier: 'default',
         store: false,
       };
       const response = await respond({ input: 'x', ...sent, tools: [weather], reasoning: { effort: 'low' }, text: {} });
@@ -314,9 +427,14 @@ describe.each([
   ['in-memory', 'chat', 'json'],
   ['in-memory', 'chat', 'sse'],
   ['sqlite', 'demo', 'sse'],
+  ['in-memory', 'responses', 'json'],
+  ['in-memory', 'responses', 'sse'],
   ['sqlite', 'chat', 'json'],
+  ['sqlite', 'responses', 'sse'],
 ] as const)('scenarios on %s, %s, %s', (store, road, transport) => {
   let upstream: DemoUpstream;
+  /** Another server of the same kind, whose demo is an upstream that speaks Responses. */
+  let far: TestServer;
   let server: TestServer;
   let folder: string;
 
@@ -325,18 +443,25 @@ describe.each([
     folder = await mkdtemp('/tmp/open-responses-');
     upstream = await startDemoUpstream();
     const settings = { 'store.type': store, 'sqlite.path': `${folder}/test.sqlite` };
-    server = new TestServer(await start({ ...settings, 'providers.chat.base-url': upstream.url }));
+    far = new TestServer(await start());
+    const providers = {
+      'providers.chat.base-url': upstream.url,
+      'providers.far.base-url': `${far.url}/v1`,
+      'providers.far.api': 'responses',
+    };
+    server = new TestServer(await start({ ...settings, ...providers }));
   });
 
   afterAll(async () => {
     await server.running.close();
+    await far.running.close();
     await upstream.close();
     const { rm } = await import('node:fs/promises');
     await rm(folder, { recursive: true });
   });
 
   it.each(scenarios)('$name', async ({ play }) => {
-    const model = road === 'demo' ? 'demo' : 'chat/demo';
+    const model = { demo: 'demo', chat: 'chat/demo', responses: 'far/demo' }[road];
     const respond = async (body: object): Promise<Json> => {
       const request = { model, ...body };
       const response = transport === 'json' ? await server.respond(request) : await server.streamed(request);

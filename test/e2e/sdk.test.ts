@@ -2,6 +2,9 @@ import OpenAI from 'openai';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { startDemoUpstream } from '../support/demo-upstream.ts';
 import { serve, storeSettings, storeTypes } from '../support/harness.ts';
+import { everyEvent, everyItem } from '../support/responses-tour.ts';
+import { startUpstream } from '../support/upstream.ts';
+import { hostedEventTypes } from '../support/wire-hosted.ts';
 
 const tools: OpenAI.Responses.FunctionTool[] = [
   {
@@ -158,4 +161,69 @@ describe.each(storeTypes)('the openai SDK, with a changed base_url alone, on %s'
     });
     expect(second.output_text).toContain('plum');
   });
+
+  it.each(['summary', 'openai'])('the helper takes reasoning as reasoning.events=%s', async (form) => {
+    const client = await connect({ 'reasoning.events': form });
+    const stream = client.responses.stream({ model: 'demo', input: 'demo: think hard', store: true });
+    const deltas: string[] = [];
+    stream.on('event', (event) => {
+      if (event.type.startsWith('response.reasoning') && 'delta' in event) deltas.push(String(event.delta));
+    });
+    const final = await stream.finalResponse();
+    const [item] = final.output;
+    if (item?.type !== 'reasoning') throw new Error('no reasoning');
+    const parts = form === 'summary' ? item.summary : (item.content ?? []);
+    expect(parts.map(({ text }) => text)).toEqual([deltas.join('')]);
+    expect(deltas.length).toBeGreaterThan(1);
+    expect(form === 'summary' ? item.content : item.summary).toEqual(form === 'summary' ? undefined : []);
+    expect((await client.responses.retrieve(final.id)).output).toMatchObject([{ id: item.id }, { type: 'message' }]);
+  });
+
+  it.each(['summary', 'openai'])('the helper takes all that an upstream may say, reasoning as %s', async (form) => {
+    const upstream = await startUpstream(everyEvent);
+    onTestFinished(() => upstream.close());
+    const client = await connect({
+      'providers.up.base-url': upstream.url,
+      'providers.up.api': 'responses',
+      'providers.up.profile': 'openai',
+      'reasoning.events': form,
+    });
+    const stream = client.responses.stream({ model: 'up/m', input: 'x', tools: [{ type: 'web_search' }], store: true });
+    const types = new Set<string>();
+    stream.on('event', (event) => types.add(event.type));
+    const final = await stream.finalResponse();
+    expect(final.output.map(({ type }) => type)).toEqual(everyItem.map(({ item }) => item['type']));
+    for (const type of hostedEventTypes) expect(types).toContain(type);
+    for (const type of ['custom_tool_call_input.delta', 'output_text.annotation.added']) {
+      expect(types).toContain(`response.${type}`);
+    }
+    const stored = await client.responses.retrieve(final.id);
+    expect(stored.output.map(({ id }) => id)).toEqual(final.output.map(({ id }) => id));
+    const input = [...(stored.output as OpenAI.Responses.ResponseInputItem[]), ...outputsOf(stored)];
+    const again = await client.responses.create({ model: 'up/m', input });
+    expect(again.status).toBe('completed');
+  });
+
+  it('calls custom tools and tools of namespaces, and counts tokens', async () => {
+    const client = await connect();
+    const custom: OpenAI.Responses.CustomTool = { type: 'custom', name: 'run_code', description: 'Runs a program' };
+    const asked = await client.responses.create({ model: 'demo', input: 'Run the code print(1)', tools: [custom] });
+    const [call] = asked.output;
+    if (call?.type !== 'custom_tool_call') throw new Error('no call');
+    const output = { type: 'custom_tool_call_output', call_id: call.call_id, output: 'one' } as const;
+    const input = [{ role: 'user', content: 'Run the code print(1)' } as const, call, output];
+    const answered = await client.responses.create({ model: 'demo', input, tools: [custom] });
+    expect(answered.output_text).toContain('one');
+    const counted = await client.responses.inputTokens.count({ model: 'demo', input, tools: [custom] });
+    expect(counted.input_tokens).toBe(answered.usage?.input_tokens);
+  });
 });
+
+/** An output for every call that the client has to answer. */
+function outputsOf(response: OpenAI.Responses.Response): OpenAI.Responses.ResponseInputItem[] {
+  return response.output.flatMap((item): OpenAI.Responses.ResponseInputItem[] => {
+    if (item.type === 'function_call') return [{ type: 'function_call_output', call_id: item.call_id, output: 'x' }];
+    if (item.type !== 'custom_tool_call') return [];
+    return [{ type: 'custom_tool_call_output', call_id: item.call_id, output: 'x' }];
+  });
+}

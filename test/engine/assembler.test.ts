@@ -2,10 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Assembler } from '../../src/engine/assembler.ts';
 import { echoOf } from '../../src/engine/echo.ts';
+import type { ReasoningForm } from '../../src/engine/reasoning-item.ts';
 import { Snapshot } from '../../src/engine/snapshot.ts';
 import { ApiError } from '../../src/errors.ts';
 import { mintId } from '../../src/ids.ts';
-import type { ModelEnd, ModelEvent } from '../../src/model.ts';
+import type { HostedMoment, ModelEnd, ModelEvent } from '../../src/model.ts';
 import type { Json, WireEvent } from '../support/harness.ts';
 import { checkEvents, checkResponse } from '../support/wire-schemas.ts';
 
@@ -16,7 +17,7 @@ type Reason = 'stop' | 'max_output_tokens' | 'content_filter' | 'error';
 function play(
   said: readonly Said[],
   reason: Reason,
-  options: { watched?: boolean; taken?: string[]; obfuscated?: boolean } = {},
+  options: { watched?: boolean; taken?: string[]; obfuscated?: boolean; form?: ReasoningForm } = {},
 ) {
   const events: WireEvent[] = [];
   const echo = echoOf(
@@ -25,7 +26,10 @@ function play(
   );
   const assembler = new Assembler({
     snapshot: new Snapshot(echo),
-    model: 'm',
+    speaker: { model: 'm', provider: 'p' },
+    serviceTier: 'default',
+    reasoningForm: options.form ?? 'summary',
+    seal: (provider, data) => `sealed ${JSON.stringify({ provider, data })}`,
     mintId,
     now: Date.now,
     sink: options.watched === false ? undefined : (event, json) => void events.push({ event, data: JSON.parse(json) }),
@@ -43,6 +47,24 @@ function play(
   return { events, response: JSON.parse(json) as Json };
 }
 
+const searching: readonly HostedMoment[] = [
+  { kind: 'added', item: { type: 'web_search_call', id: 'ws_upstream', status: 'in_progress' } },
+  { kind: 'event', name: 'response.web_search_call.searching', fields: {} },
+  {
+    kind: 'done',
+    item: {
+      type: 'web_search_call',
+      id: 'ws_upstream',
+      status: 'completed',
+      action: { type: 'search', query: 'q', queries: ['q'] },
+    },
+  },
+];
+
+function citation(url: string) {
+  return { type: 'url_citation', url: `https://example.com/${url}`, title: 't', start_index: 0, end_index: 1 };
+}
+
 const text = fc.string({ unit: 'grapheme', maxLength: 6 });
 const said: fc.Arbitrary<Said> = fc.oneof(
   text.map((delta) => ({ type: 'text', delta }) as const),
@@ -55,15 +77,33 @@ const said: fc.Arbitrary<Said> = fc.oneof(
     })
     .map((call) => ({ type: 'tool_call', name: 'f"\\n', ...call }) as const),
   fc.record({ index: fc.nat(3), delta: text }).map((more) => ({ type: 'tool_arguments', ...more }) as const),
-  fc.constant({ type: 'model', name: 'reported "model"' } as const),
+  fc.constant({ type: 'model', name: 'reported "model"', serviceTier: 'flex' } as const),
+  text.map((url) => ({ type: 'annotation', annotation: citation(url) }) as const),
+  fc.tuple(text, fc.nat(2)).map(([delta, part]) => ({ type: 'reasoning', delta, summary: { part } }) as const),
+  text.map((signature) => ({ type: 'provider_data', data: { signature } }) as const),
+  fc.constantFrom<Said>(
+    { type: 'spoken_end' },
+    { type: 'spoken_end', phase: 'commentary' },
+    { type: 'spoken_end', encryptedContent: 'gAAAA' },
+  ),
+  fc
+    .record({ index: fc.nat(3), callId: fc.constant('call_c'), namespace: fc.constantFrom('crm', 'cms') })
+    .map((call) => ({ type: 'tool_call', name: 'c', kind: 'custom', ...call }) as const),
+  fc.record({ index: fc.nat(2), at: fc.constantFrom<HostedMoment>(...searching) }).map((more) => {
+    return { type: 'hosted', ...more } as const;
+  }),
 );
+const forms = fc.constantFrom<ReasoningForm>('summary', 'openai', 'openresponses');
 const reasons = fc.constantFrom<Reason>('stop', 'max_output_tokens', 'content_filter', 'error');
 
 describe('the assembler', () => {
   it('whatever a model says, the events are in order and add up to the final snapshot', () => {
     fc.assert(
-      fc.property(fc.array(said, { maxLength: 25 }), reasons, fc.boolean(), (list, reason, obfuscated) => {
-        const { events, response } = play(list, reason, { obfuscated });
+      fc.property(fc.array(said, { maxLength: 25 }), reasons, fc.boolean(), forms, (list, reason, obfuscated, form) => {
+        // What the model itself has ended is not what was cut.
+        const isCut = reason === 'max_output_tokens' || reason === 'content_filter';
+        const said = isCut ? list.filter(({ type }) => type !== 'spoken_end') : list;
+        const { events, response } = play(said, reason, { obfuscated, form });
         checkEvents(events);
         checkResponse(response);
         expect(events.at(-1)?.data.response).toEqual(response);
@@ -77,7 +117,7 @@ describe('the assembler', () => {
       fc.property(fc.array(said, { maxLength: 15 }), reasons, (list, reason) => {
         const masked = ({ response }: { response: Json }) =>
           JSON.stringify(response)
-            .replaceAll(/(?:resp|msg|fc|rs|call)_[0-9a-f]{48}/g, 'ID')
+            .replaceAll(/(?:resp|msg|fc|rs|call|ctc|ws)_[0-9a-f]{48}(?:_[0-9a-f]{4})?/g, 'ID')
             .replaceAll(/_at":\d+/g, '_at":0');
         expect(masked(play(list, reason, { watched: false }))).toBe(masked(play(list, reason)));
       }),

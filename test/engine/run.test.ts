@@ -1,78 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { type Caller, Engine, type EngineDeps } from '../../src/engine/engine.ts';
 import { ApiError } from '../../src/errors.ts';
-import { mintId } from '../../src/ids.ts';
-import type { Model, ModelEvent, ModelSink } from '../../src/model.ts';
-import { type Store, StoreUnavailable } from '../../src/store.ts';
-import { createMemoryStore } from '../../src/stores/memory/store.ts';
-import type { Json, WireEvent } from '../support/harness.ts';
+import { StoreUnavailable } from '../../src/store.ts';
+import type { Json } from '../support/harness.ts';
 import { checkEvents } from '../support/wire-schemas.ts';
-
-const caller: Caller = { tenant: 't', credential: undefined, provider: undefined, via: [] };
-
-/** A model that says what a test wants, when it wants it. */
-class Puppet implements Model {
-  readonly features = {
-    logprobs: true,
-    verbosity: true,
-    reasoningEffort: true,
-    penalties: true,
-    forcedCalls: true,
-    singleCalls: true,
-  };
-  readonly aborted = Promise.withResolvers<void>();
-  #called = Promise.withResolvers<ModelSink>();
-
-  stream(_call: unknown, sink: ModelSink) {
-    this.#called.resolve(sink);
-    return { abort: () => this.aborted.resolve(), pause: () => {}, resume: () => {} };
-  }
-
-  /** Waits to be called, then speaks. After its end it waits for the next call. */
-  async say(...events: ModelEvent[]): Promise<void> {
-    const sink = await this.#called.promise;
-    if (events.at(-1)?.type === 'end') this.#called = Promise.withResolvers();
-    for (const event of events) sink(event);
-  }
-}
-
-const start: ModelEvent = { type: 'start' };
-const hello: ModelEvent = { type: 'text', delta: 'hello' };
-const stop: ModelEvent = { type: 'end', reason: 'stop' };
-
-/** An engine over a real store whose methods a test may replace, and a watcher that keeps what it saw. */
-function stage(replace: (store: Store) => Partial<Store> = () => ({}), more: Partial<EngineDeps> = {}) {
-  const real = createMemoryStore({ maxThreads: 100, maxBytes: 1_000_000, now: Date.now });
-  const store: Store = new Proxy(real, {
-    get: (target, name) => Reflect.get({ ...bound(target), ...replace(real) }, name),
-  });
-  const model = new Puppet();
-  const engine = new Engine({
-    store,
-    catalog: { resolve: (name) => ({ model, provider: 'puppet', upstreamName: name }) },
-    settings: { storeByDefault: false, maxContextBytes: 1_000, leaseMs: 30, openAfterMs: 10_000, obfuscation: false },
-    mintId,
-    now: Date.now,
-    serverId: 'here',
-    count: () => {},
-    vouch: async () => true,
-    mayCreateState: () => true,
-    onError: () => {},
-    ...more,
-  });
-  const events: WireEvent[] = [];
-  const watcher = {
-    open: () => {},
-    event: (event: string, json: string) => void events.push({ event, data: JSON.parse(json) }),
-  };
-  return { real, store, model, engine, events, watcher };
-}
-
-function bound(store: Store): Record<string, unknown> {
-  const methods: Record<string, unknown> = {};
-  for (const name of Object.keys(store) as (keyof Store)[]) methods[name] = store[name].bind(store);
-  return methods;
-}
+import { caller, hello, stage, start, stop } from './stage.ts';
 
 describe('a run', () => {
   it.each(['json', 'sse'])('says nothing of its completion before it is committed (%s)', async (transport) => {

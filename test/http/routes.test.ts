@@ -28,7 +28,6 @@ it.each([
   ['GET', '/v1/../v1/models'],
   ['GET', '/v1/models%2F..'],
   ['GET', '/v1/responses'],
-  ['POST', '/v1/responses/input_tokens'],
   ['POST', '/v1/responses/compact'],
   ['POST', '/v1/responses/compact/'],
   ['POST', '/v1/responses/resp_1/cancel'],

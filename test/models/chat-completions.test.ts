@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import type { ModelCall, ModelEvent } from '../../src/model.ts';
-import { listUpstreamModels } from '../../src/models/chat-completions/list-models.ts';
-import { callsOf, modelCall, modelContract, run, textOf, userSays } from '../contracts/model.ts';
+import type { ModelEvent } from '../../src/model.ts';
+import { listUpstreamModels } from '../../src/models/upstream/list-models.ts';
+import { callsOf, modelCall, run, textOf } from '../contracts/model.ts';
 import {
   answerBytes,
   answerCalls,
@@ -19,37 +19,7 @@ import {
   sseText,
   textChunks,
 } from '../support/upstream.ts';
-import { play, profileOf, scene, types } from './support.ts';
-
-const weather: ModelCall['tools'][number] = {
-  type: 'function',
-  name: 'get_weather',
-  parameters: { type: 'object', properties: { city: { type: 'string' } } },
-};
-
-/** Answers by what the request asks for. */
-const playScenario: Handler = (reply, request) => {
-  if (request.body.tools !== undefined) {
-    answerCalls([{ id: 'call_1', name: 'get_weather', arguments: '{"city":"Bern"}' }])(reply, request);
-  } else if (request.body.response_format !== undefined) {
-    answerText('{"answer": 42}')(reply, request);
-  } else {
-    answerText('Grüezi, this is an answer of several words.')(reply, request);
-  }
-};
-
-for (const profile of ['openai', 'ollama', 'generic']) {
-  modelContract(`chat completions, profile ${profile}`, async () => {
-    const { model, close } = await scene(playScenario, { profile });
-    const base = modelCall({ items: [userSays('Hello')] });
-    const calls = {
-      text: base,
-      tool: { ...base, tools: [weather] },
-      json: { ...base, format: { type: 'json_object' } },
-    } as const;
-    return { model, call: (scenario) => calls[scenario], close };
-  });
-}
+import { play, scene, types } from './support.ts';
 
 describe('a request', () => {
   test("carries the server's key, the provider's headers and the servers passed", async () => {
@@ -270,10 +240,4 @@ describe('the list of models', () => {
   ])('fails on %s', async (_name, handler) => {
     await expect(list(handler)).rejects.toMatchObject({ name: 'ApiError' });
   });
-});
-
-test('profiles differ by data only', () => {
-  expect(profileOf('openai')).toMatchObject({ remote: true, systemRole: 'developer' });
-  expect(profileOf('ollama')).toMatchObject({ remote: false, baseUrl: 'http://127.0.0.1:11434/v1' });
-  expect(profileOf('generic').baseUrl).toBeUndefined();
 });

@@ -3,17 +3,19 @@ import { describe, expect, test } from 'vitest';
 import { ApiError } from '../../src/errors.ts';
 import type { ModelEvent } from '../../src/model.ts';
 import { ChatDecoder } from '../../src/models/chat-completions/decoder.ts';
-import { callsOf } from '../contracts/model.ts';
+import type { Profile } from '../../src/models/profiles.ts';
+import { callsOf, modelCall } from '../contracts/model.ts';
 import { chunk, completion, textChunks, usage, usageChunk } from '../support/upstream.ts';
+import { profileOf } from './support.ts';
 
 /** `finish` is left out of what is collected: it has a test of its own. */
-function decoder(logprobs = false) {
+function decoder(logprobs = false, profile = profileOf('generic')) {
   const events: ModelEvent[] = [];
   const finishes: number[] = [];
   const settings = {
     provider: 'acme',
-    reasoningFields: ['reasoning_content', 'reasoning'],
-    logprobs,
+    profile,
+    call: modelCall({ topLogprobs: logprobs ? 0 : undefined }),
     reportedError: (error: unknown) => new ApiError('upstream_failed', JSON.stringify(error)),
   };
   const collect = (event: ModelEvent) => {
@@ -328,17 +330,20 @@ describe('the end', () => {
 });
 
 describe('chunks that differ in their text only', () => {
+  const generic = profileOf('generic');
+  /** Where tags may lead the text, what a chunk says depends on those before it. */
+  const tagless: Profile = { ...generic, reasoning: { ...generic.reasoning, tags: [] } };
   /** One decoder per chunk learns nothing from the chunks before. */
   function eachAlone(chunks: readonly string[]): ModelEvent[] {
     return chunks.flatMap((text) => {
-      const { decoder: target, events } = decoder();
+      const { decoder: target, events } = decoder(false, tagless);
       target.data(JSON.stringify({ model: 'm', choices: [] }));
       target.data(text);
       return events.slice(1);
     });
   }
-  function together(chunks: readonly string[]): ModelEvent[] {
-    const { decoder: target, events } = decoder();
+  function together(chunks: readonly string[], profile = tagless): ModelEvent[] {
+    const { decoder: target, events } = decoder(false, profile);
     target.data(JSON.stringify({ model: 'm', choices: [] }));
     for (const text of chunks) target.data(text);
     return events.slice(1);
@@ -381,6 +386,26 @@ describe('chunks that differ in their text only', () => {
         expect(together(chunks)).toEqual(eachAlone(chunks));
       }),
       { numRuns: 2_000 },
+    );
+  });
+
+  test('say the same in tags as if each were parsed', () => {
+    const piece = fc.constantFrom('<think>', '</think>', '<th', 'ink>', '</', 'think>', 'a', ' ', '\n', '<');
+    const frame = (text: string, padding = '') => JSON.stringify({ ...chunk({ content: text }), padding });
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 12 }), (texts) => {
+        const fast = together(
+          texts.map((text) => frame(text)),
+          generic,
+        );
+        // No two of these are alike, so that each is parsed.
+        const slow = together(
+          texts.map((text, at) => frame(text, `p${at}`)),
+          generic,
+        );
+        expect(fast).toEqual(slow);
+      }),
+      { numRuns: 500 },
     );
   });
 

@@ -181,7 +181,7 @@ describe('functions', () => {
 
   test.each([
     [{ toolChoice: 'none' as const }, []],
-    [{ toolChoice: { name: 'get_time' } }, ['get_time', 'get_time']],
+    [{ toolChoice: { type: 'function' as const, name: 'get_time' } }, ['get_time', 'get_time']],
     [{ parallelToolCalls: false }, ['get_weather']],
   ])('%j', async (fields, expected) => {
     const made = callsOf(await events({ items: talk('weather in Paris and Rome'), tools, ...fields }));

@@ -232,7 +232,11 @@ describe('fields', () => {
     ['auto', 'auto', { tools: sent }],
     ['none', 'none', { tools: sent, tool_choice: 'none' }],
     ['required', 'required', { tools: sent, tool_choice: 'required' }],
-    ['one', { name: 'g' }, { tools: sent, tool_choice: { type: 'function', function: { name: 'g' } } }],
+    [
+      'one',
+      { type: 'function', name: 'g' },
+      { tools: sent, tool_choice: { type: 'function', function: { name: 'g' } } },
+    ],
   ] as const)('of tools, the choice being %s', (_name, toolChoice, expected) => {
     expect(body({ tools, toolChoice, streamed: false })).toEqual({ ...rest, ...expected });
   });

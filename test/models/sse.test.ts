@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { SseDecoder, sniff } from '../../src/models/chat-completions/sse.ts';
+import { SseDecoder, sniff } from '../../src/models/upstream/sse.ts';
 
 function decode(pieces: readonly Buffer[], maxEventChars = 1_000) {
   const events: string[] = [];

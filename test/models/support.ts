@@ -14,6 +14,7 @@ export const upstreamConfig: UpstreamConfig = {
   maxRetries: 0,
   maxResponseBytes: 64 * 1024 * 1024,
   maxConnections: 32,
+  unsupported: 'reject',
   caFile: undefined,
   httpProxy: undefined,
   httpsProxy: undefined,

@@ -36,9 +36,26 @@ export const openFields: readonly Field[] = [
   field('tools[0].description', text),
   field('tools[1].name', plainName(128)),
   field('tools[1].description', text),
-  ...Array.from({ length: 10 }, (_, index) => field(`input[${index}].id`, itemId)),
+  field('tools[1].allowed_callers[0]', upTo(64)),
+  field('tools[2].name', plainName(128)),
+  field('tools[2].description', text),
+  field('tools[2].format.definition', text),
+  field('tools[2].allowed_callers[0]', upTo(64)),
+  field('tools[3].name', plainName(128)),
+  field('tools[3].description', text),
+  field('tools[3].tools[0].name', plainName(128)),
+  field('tools[3].tools[0].description', text),
+  field('tools[3].tools[0].allowed_callers[0]', upTo(64)),
+  field('tools[3].tools[1].name', plainName(128)),
+  field('tools[3].tools[1].description', text),
+  field('tools[3].tools[1].format.definition', text),
+  field('tools[3].tools[1].allowed_callers[0]', upTo(64)),
+  ...Array.from({ length: 15 }, (_, index) => field(`input[${index}].id`, itemId)),
   field('input[0].content[0].text', text),
   field('input[0].content[1].image_url', text, 'https://images.example/'),
+  field('input[0].content[2].file_data', text),
+  field('input[0].content[2].filename', upTo(1_024)),
+  field('input[0].content[3].file_url', text, 'https://files.example/'),
   field('input[1].content', text),
   field('input[2].content[0].text', text),
   field('input[3].content[0].text', text),
@@ -62,6 +79,20 @@ export const openFields: readonly Field[] = [
   field('input[9].summary[0].text', text),
   field('input[9].content[0].text', text),
   field('input[9].encrypted_content', text),
+  field(['input[10].call_id', 'input[11].call_id'], nameOf(64)),
+  field('input[10].name', nameOf(128)),
+  field('input[10].input', text),
+  field('input[10].namespace', nameOf(128)),
+  field('input[11].output', text),
+  field('input[11].name', nameOf(128)),
+  field(['input[12].call_id', 'input[13].call_id'], nameOf(64)),
+  field('input[12].name', nameOf(128)),
+  field('input[12].arguments', text),
+  field('input[12].namespace', nameOf(128)),
+  field('input[13].namespace', nameOf(128)),
+  field('input[13].output[0].file_data', text),
+  field('input[13].output[0].filename', upTo(1_024)),
+  field('input[13].output[1].file_url', text, 'https://files.example/'),
 ];
 
 /** Fields that `specimen` leaves out, as nothing may stand there but null, or one word. */
@@ -72,6 +103,10 @@ const absentFields = [
   'reasoning.mode',
   'input[0].content[0].prompt_cache_breakpoint.mode',
   'input[0].content[1].file_id',
+  'input[0].content[2].file_id',
+  'input[13].output[0].file_id',
+  'input[13].output[0].prompt_cache_breakpoint.mode',
+  'input[13].output[1].file_id',
   'input[0].content[1].prompt_cache_breakpoint.mode',
   'input[3].content[2].prompt_cache_breakpoint.mode',
   'input[8].output[0].prompt_cache_breakpoint.mode',
@@ -80,7 +115,7 @@ const absentFields = [
 
 /** JSON of the client's own: anything may stand there. */
 const freeJson =
-  /^(?:client_metadata|text\.format\.schema|tools\[\d\]\.parameters)|annotations\[\d\]\.title|\.(?:logprob|bytes|top_logprobs)\b/;
+  /^(?:client_metadata|text\.format\.schema|tools\[\d\](?:\.tools\[\d\])?\.(?:parameters|output_schema|server_\w+)|input\[14\]\.(?:action|status))|annotations\[\d\]\.title|\.(?:logprob|bytes|top_logprobs)\b/;
 
 function items(): Json[] {
   const done = { status: 'completed' };
@@ -91,6 +126,8 @@ function items(): Json[] {
       content: [
         { type: 'input_text', text: 'a' },
         { type: 'input_image', image_url: 'https://images.example/a', detail: 'low' },
+        { type: 'input_file', file_data: 'a', filename: 'b', detail: 'low' },
+        { type: 'input_file', file_url: 'https://files.example/a' },
       ],
     },
     { id: 'item_1', type: 'message', ...done, role: 'system', content: 'b' },
@@ -122,6 +159,24 @@ function items(): Json[] {
       ...{ id: 'item_9', type: 'reasoning', summary: [{ type: 'summary_text', text: 'k' }] },
       ...{ content: [{ type: 'reasoning_text', text: 'l' }], encrypted_content: 'm', ...done },
     },
+    {
+      ...{ id: 'item_10', type: 'custom_tool_call', ...done, call_id: 'call_3', name: 'c', input: 'n' },
+      namespace: 'crm',
+    },
+    { id: 'item_11', type: 'custom_tool_call_output', ...done, call_id: 'call_3', output: 'o', name: 'c' },
+    {
+      ...{ id: 'item_12', type: 'function_call', ...done, call_id: 'call_4', name: 'f', arguments: '{}' },
+      namespace: 'crm',
+    },
+    {
+      ...{ id: 'item_13', type: 'function_call_output', ...done, call_id: 'call_4' },
+      output: [
+        { type: 'input_file', file_data: 'a', filename: 'p' },
+        { type: 'input_file', file_url: 'https://files.example/a', detail: 'high' },
+      ],
+      namespace: 'crm',
+    },
+    { type: 'web_search_call', id: 'item_14', ...done, action: { type: 'search', query: 'q' } },
   ];
 }
 
@@ -141,7 +196,7 @@ export function specimen(): Json {
     prompt_cache_key: 'a',
     prompt_cache_retention: '24h',
     prompt_cache_options: { mode: 'a', ttl: 'b' },
-    service_tier: 'default',
+    service_tier: 'flex',
     max_output_tokens: 16,
     max_tool_calls: 1,
     temperature: 1,
@@ -150,7 +205,7 @@ export function specimen(): Json {
     presence_penalty: 0,
     frequency_penalty: 0,
     parallel_tool_calls: true,
-    truncation: 'disabled',
+    truncation: 'auto',
     background: false,
     text: {
       format: { type: 'json_schema', name: 'n', description: 'a', schema: { type: 'object' }, strict: false },
@@ -159,7 +214,30 @@ export function specimen(): Json {
     reasoning: { effort: 'low', summary: 'auto', generate_summary: 'auto', context: 'auto' },
     tools: [
       { type: 'function', name: 'f', description: 'a', parameters: { type: 'object' }, strict: false },
-      { type: 'function', name: 'other', description: 'b', parameters: {}, strict: true },
+      {
+        ...{ type: 'function', name: 'other', description: 'b', parameters: {}, strict: true },
+        ...{ output_schema: {}, defer_loading: true, allowed_callers: ['a'] },
+      },
+      {
+        ...{ type: 'custom', name: 'c', description: 'c' },
+        format: { type: 'grammar', syntax: 'lark', definition: 'a' },
+        ...{ defer_loading: true, allowed_callers: ['a'] },
+      },
+      {
+        ...{ type: 'namespace', name: 'crm', description: 'd' },
+        tools: [
+          {
+            ...{ type: 'function', name: 'f', description: 'e', parameters: {}, strict: true },
+            ...{ output_schema: {}, defer_loading: true, allowed_callers: ['a'] },
+          },
+          {
+            ...{ type: 'custom', name: 'c', description: 'f' },
+            format: { type: 'grammar', syntax: 'regex', definition: 'a' },
+            ...{ defer_loading: true, allowed_callers: ['a'] },
+          },
+        ],
+      },
+      { type: 'mcp', server_label: 'a', server_url: 'https://mcp.example/' },
     ],
     tool_choice: { type: 'allowed_tools', mode: 'auto', tools: [{ type: 'function', name: 'f' }] },
     client_metadata: { a: 'b' },
@@ -216,7 +294,7 @@ export function objectsOf(body: Json): string[] {
   const found: string[] = [];
   const visit = (value: Json, path: string) => {
     if (typeof value !== 'object' || freeJson.test(path)) return;
-    const isOpen = /^metadata|\.(?:annotations|logprobs)\[/.test(path) || /^tool_choice\.tools/.test(path);
+    const isOpen = /^(?:metadata|tool_choice\.tools|tools\[4\]|input\[14\])|\.(?:annotations|logprobs)\[/.test(path);
     if (!Array.isArray(value) && !isOpen) found.push(path);
     const inner = Array.isArray(value) ? value.map((each, index) => [`[${index}]`, each]) : Object.entries(value);
     for (const [key, each] of inner) visit(each, path === '' || key.startsWith('[') ? path + key : `${path}.${key}`);
@@ -299,6 +377,12 @@ export function oddRequest(round: number): Json {
   for (const [index, path] of ['annotations', 'logprobs'].entries()) {
     const [name = ''] = stringsFrom(round + 5 + index, 1, (each) => each !== '__proto__');
     withProperty(body, `input[3].content[0].${path}[0]`, name, oddSchema(round + 31));
+  }
+  // Of tools and items of an upstream's own, whatever has no meaning here.
+  body.input[14].action = oddSchema(round + 17);
+  for (const [index, path] of ['tools[4]', 'input[14]'].entries()) {
+    const [name = ''] = stringsFrom(round + 9 + index, 1, (each) => each !== '__proto__');
+    withProperty(body, path, name, oddSchema(round + 37));
   }
   return body;
 }

@@ -56,7 +56,7 @@ export class InjectionScene {
   #socket: RawSocket | undefined;
 
   static async open(store: StoreType): Promise<InjectionScene> {
-    const { server, upstream } = await serveScripted(hello, {}, store);
+    const { server, upstream } = await serveScripted(hello, { 'upstream.unsupported': 'drop' }, store);
     const scene = new InjectionScene(server.url, upstream);
     onTestFinished(() => scene.#agent.destroy());
     await scene.#fill();

@@ -1,12 +1,13 @@
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
+import { type HostedEventType, hostedEventTypes, subjectOf } from './wire-hosted.ts';
 import {
   type CheckedResponse,
   conform,
+  contentPartSchema,
   insist,
   logprobsSchema,
   outputItemSchema,
-  outputPartSchema,
   summaryPartSchema,
 } from './wire-shapes.ts';
 
@@ -32,19 +33,32 @@ const eventSchema = z.discriminatedUnion('type', [
   event('response.failed', snapshot),
   event('response.output_item.added', { output_index: index, item: outputItemSchema }),
   event('response.output_item.done', { output_index: index, item: outputItemSchema }),
-  event('response.content_part.added', { ...inContent, part: outputPartSchema }),
-  event('response.content_part.done', { ...inContent, part: outputPartSchema }),
+  event('response.content_part.added', { ...inContent, part: contentPartSchema }),
+  event('response.content_part.done', { ...inContent, part: contentPartSchema }),
   event('response.output_text.delta', { ...inContent, ...delta, logprobs: logprobsSchema }),
   event('response.output_text.done', { ...inContent, text: z.string(), logprobs: logprobsSchema }),
+  event('response.output_text.annotation.added', {
+    ...inContent,
+    annotation_index: index,
+    annotation: z.looseObject({ type: id }),
+  }),
   event('response.refusal.delta', { ...inContent, ...delta }),
   event('response.refusal.done', { ...inContent, refusal: z.string() }),
   event('response.function_call_arguments.delta', { ...inItem, ...delta }),
   event('response.function_call_arguments.done', { ...inItem, arguments: z.string(), name: id }),
+  event('response.custom_tool_call_input.delta', { ...inItem, ...delta }),
+  event('response.custom_tool_call_input.done', { ...inItem, input: z.string() }),
+  event('response.reasoning_text.delta', { ...inContent, ...delta }),
+  event('response.reasoning_text.done', { ...inContent, text: z.string() }),
+  event('response.reasoning.delta', { ...inContent, ...delta }),
+  event('response.reasoning.done', { ...inContent, text: z.string() }),
   event('response.reasoning_summary_part.added', { ...inSummary, part: summaryPartSchema }),
   event('response.reasoning_summary_part.done', { ...inSummary, part: summaryPartSchema }),
   event('response.reasoning_summary_text.delta', { ...inSummary, ...delta }),
   event('response.reasoning_summary_text.done', { ...inSummary, text: z.string() }),
   event('error', { ...errorBody, error: z.strictObject({ ...errorBody, type: id }) }),
+  // Of tools that the upstream runs: as they came, but for their place.
+  z.looseObject({ type: z.enum(hostedEventTypes), sequence_number: index, ...inItem }),
 ]);
 
 type WireEvent = z.infer<typeof eventSchema>;
@@ -52,10 +66,13 @@ type EventOf<Type extends WireEvent['type']> = Extract<WireEvent, { type: Type }
 type OutputItem = z.infer<typeof outputItemSchema>;
 type Logprobs = z.infer<typeof logprobsSchema>;
 
+type HostedEvent = EventOf<HostedEventType>;
+
 type Part = {
-  readonly type: 'output_text' | 'refusal' | 'summary_text';
+  readonly type: 'output_text' | 'refusal' | 'summary_text' | 'reasoning_text';
   text: string;
   readonly logprobs: Logprobs[number][];
+  readonly annotations: object[];
   /** `said` once the text is done, `closed` once the part is. */
   state: 'open' | 'said' | 'closed';
 };
@@ -69,7 +86,7 @@ type OpenItem = {
 };
 
 /** What may change between two snapshots of a response; all else is the same in each. */
-const changing = new Set(['status', 'completed_at', 'error', 'incomplete_details', 'model', 'usage', 'output']);
+const changing = new Set('status completed_at error incomplete_details model usage service_tier output'.split(' '));
 
 /** Follows a stream as openai-node's helper does, and throws at whatever that would trip over, and at more. */
 export class EventChecker {
@@ -147,18 +164,28 @@ export class EventChecker {
         this.#closeItem(each);
         return;
       case 'response.function_call_arguments.delta':
-        this.#callOf(each).arguments += each.delta;
+        this.#callOf(each, 'function_call').arguments += each.delta;
+        return;
+      case 'response.custom_tool_call_input.delta':
+        this.#callOf(each, 'custom_tool_call').arguments += each.delta;
         return;
       case 'response.function_call_arguments.done':
+      case 'response.custom_tool_call_input.done':
         this.#closeCall(each);
         return;
       default:
-        this.#takePart(each);
+        if (isHostedEvent(each)) this.#takeHosted(each);
+        else this.#takePart(each);
         return;
     }
   }
 
-  #takePart(each: Extract<WireEvent, { item_id: string }>): void {
+  #takeHosted(each: HostedEvent): void {
+    const { type } = this.#openItem(each.output_index, each.item_id).added;
+    insist(`its item is a ${type}`, type === subjectOf(each.type));
+  }
+
+  #takePart(each: Exclude<Extract<WireEvent, { item_id: string }>, HostedEvent>): void {
     switch (each.type) {
       case 'response.content_part.added':
         this.#addPart(each, each.content_index, each.part.type);
@@ -175,6 +202,20 @@ export class EventChecker {
         return;
       case 'response.reasoning_summary_text.delta':
         this.#partOf(each, each.summary_index, 'summary_text', 'open').text += each.delta;
+        return;
+      case 'response.output_text.annotation.added': {
+        const { annotations } = this.#partOf(each, each.content_index, 'output_text', 'open');
+        insist('its index', each.annotation_index === annotations.length);
+        annotations.push(each.annotation);
+        return;
+      }
+      case 'response.reasoning_text.delta':
+      case 'response.reasoning.delta':
+        this.#partOf(each, each.content_index, 'reasoning_text', 'open').text += each.delta;
+        return;
+      case 'response.reasoning_text.done':
+      case 'response.reasoning.done':
+        say(this.#partOf(each, each.content_index, 'reasoning_text', 'open'), each.text);
         return;
       case 'response.output_text.done': {
         const part = this.#partOf(each, each.content_index, 'output_text', 'open');
@@ -214,10 +255,10 @@ export class EventChecker {
       'its id was there before',
       this.#items.every(({ added }) => added.id !== item.id),
     );
-    const spoken = this.#items.find((each) => each.done === undefined && each.added.type !== 'function_call');
+    const spoken = this.#items.find((each) => each.done === undefined && isSpoken(each.added));
     insist('another item is still being said', spoken === undefined);
-    const status = item.type === 'reasoning' ? 'in_progress' : item.status;
-    insist(`status ${status}`, status === 'in_progress');
+    // What an upstream ran may be done when it is told.
+    insist(`status ${item.status}`, isHosted(item) || (item.status ?? 'in_progress') === 'in_progress');
     insist('it is not empty', isEmpty(item));
     this.#items.push({ added: item, parts: [], arguments: '', isCallDone: false, done: undefined });
   }
@@ -229,43 +270,51 @@ export class EventChecker {
       'a part is still open',
       open.parts.every((part) => part.state === 'closed'),
     );
-    insist('its arguments are not done', item.type !== 'function_call' || open.isCallDone);
-    insist('it is not what was said', isDeepStrictEqual(withoutStatus(item), withoutStatus(said(open))));
+    insist('its arguments are not done', !isCall(item) || open.isCallDone);
+    insist('its type differs', item.type === open.added.type);
+    const isSaid = isHosted(item) || isDeepStrictEqual(withoutEnd(item), withoutEnd(said(open)));
+    insist('it is not what was said', isSaid);
     open.done = item;
   }
 
-  #closeCall(each: EventOf<'response.function_call_arguments.done'>): void {
-    const open = this.#callOf(each);
-    insist('its arguments are not those of the deltas', each.arguments === open.arguments);
-    insist('its name differs', open.added.type === 'function_call' && open.added.name === each.name);
+  #closeCall(
+    each: EventOf<'response.function_call_arguments.done'> | EventOf<'response.custom_tool_call_input.done'>,
+  ): void {
+    const isFunction = each.type === 'response.function_call_arguments.done';
+    const open = this.#callOf(each, isFunction ? 'function_call' : 'custom_tool_call');
+    const given = isFunction ? each.arguments : each.input;
+    insist('its arguments are not those of the deltas', given === open.arguments);
+    const name = open.added.type === 'function_call' ? open.added.name : undefined;
+    insist('its name differs', !isFunction || name === each.name);
     open.isCallDone = true;
   }
 
   #addPart(each: { item_id: string; output_index: number; part: object }, at: number, type: Part['type']): void {
     const open = this.#openItem(each.output_index, each.item_id);
-    const wanted = type === 'summary_text' ? 'reasoning' : 'message';
+    const wanted = type === 'summary_text' || type === 'reasoning_text' ? 'reasoning' : 'message';
     insist(`a part of type ${type} in a ${open.added.type}`, open.added.type === wanted);
-    insist(`index ${at} instead of ${open.parts.length}`, at === open.parts.length);
+    const next = listOf(open, type).length;
+    insist(`index ${at} instead of ${next}`, at === next);
     insist(
       'the part before is still open',
       open.parts.every((part) => part.state === 'closed'),
     );
-    const part: Part = { type, text: '', logprobs: [], state: 'open' };
+    const part: Part = { type, text: '', logprobs: [], annotations: [], state: 'open' };
     insist('the part is not empty', isDeepStrictEqual(each.part, asPart(part)));
     open.parts.push(part);
   }
 
   #partOf(each: { item_id: string; output_index: number }, at: number, type: Part['type'], state: Part['state']): Part {
-    const part = this.#openItem(each.output_index, each.item_id).parts[at];
+    const part = listOf(this.#openItem(each.output_index, each.item_id), type)[at];
     if (part === undefined) throw new Error(`there is no part ${at}`);
     insist(`the part is of type ${part.type}`, part.type === type);
     insist(`the part is ${part.state}`, part.state === state);
     return part;
   }
 
-  #callOf(each: { item_id: string; output_index: number }): OpenItem {
+  #callOf(each: { item_id: string; output_index: number }, type: OutputItem['type']): OpenItem {
     const open = this.#openItem(each.output_index, each.item_id);
-    insist(`the item is a ${open.added.type}`, open.added.type === 'function_call');
+    insist(`the item is a ${open.added.type}`, open.added.type === type);
     insist('its arguments are done', !open.isCallDone);
     return open;
   }
@@ -288,10 +337,14 @@ export class EventChecker {
     insist('its output is not what was said', isDeepStrictEqual(response.output, output));
     insist('there is no output', status !== 'completed' || output.length > 0);
     const last = output.at(-1);
-    const isWhole = last !== undefined && last.type !== 'reasoning' && last.status === 'completed';
+    const isWhole = last !== undefined && (last.type === 'message' || isCall(last)) && last.status === 'completed';
     insist('its last item is completed', status !== 'incomplete' || !isWhole);
     this.#stage = 'ended';
   }
+}
+
+function isHostedEvent(each: WireEvent): each is HostedEvent {
+  return hostedEventTypes.some((type) => type === each.type);
 }
 
 function say(part: Part, text: string): void {
@@ -304,30 +357,73 @@ function close(part: Part, shown: object): void {
   part.state = 'closed';
 }
 
-function asPart({ type, text, logprobs }: Part): object {
-  if (type === 'output_text') return { type, text, annotations: [], logprobs };
+function asPart({ type, text, annotations, logprobs }: Part): object {
+  if (type === 'output_text') return { type, text, annotations, logprobs };
   return type === 'refusal' ? { type, refusal: text } : { type, text };
 }
 
+function listOf({ parts }: OpenItem, type: Part['type']): Part[] {
+  return parts.filter((part) => (part.type === 'summary_text') === (type === 'summary_text'));
+}
+
 /** An item as the events since it was added make it. */
-function said({ added, parts, arguments: text }: OpenItem): object {
-  if (added.type === 'function_call') return { ...added, arguments: text };
-  const shown = parts.map(asPart);
-  return added.type === 'message' ? { ...added, content: shown } : { ...added, summary: shown };
+function said(open: OpenItem): object {
+  const { added, arguments: text } = open;
+  switch (added.type) {
+    case 'function_call':
+      return { ...added, arguments: text };
+    case 'custom_tool_call':
+      return { ...added, input: text };
+    case 'message':
+      return { ...added, content: open.parts.map(asPart) };
+    case 'reasoning': {
+      const content = listOf(open, 'reasoning_text').map(asPart);
+      const summary = listOf(open, 'summary_text').map(asPart);
+      return { ...added, summary, ...(content.length === 0 ? {} : { content }) };
+    }
+    default:
+      return added;
+  }
 }
 
 function cut(item: OpenItem): OutputItem {
-  const status = item.added.type === 'reasoning' ? {} : { status: 'incomplete' };
+  const status = item.added.type === 'reasoning' || item.added.status === undefined ? {} : { status: 'incomplete' };
   return { ...said(item), ...status } as OutputItem;
 }
 
 function isEmpty(item: OutputItem): boolean {
-  if (item.type === 'function_call') return item.arguments === '';
-  return (item.type === 'message' ? item.content : item.summary).length === 0;
+  switch (item.type) {
+    case 'function_call':
+      return item.arguments === '';
+    case 'custom_tool_call':
+      return item.input === '';
+    case 'message':
+      return item.content.length === 0;
+    case 'reasoning':
+      return item.summary.length === 0 && item.content === undefined;
+    default:
+      return true;
+  }
 }
 
-function withoutStatus(item: object): object {
-  return Object.fromEntries(Object.entries(item).filter(([key]) => key !== 'status'));
+function isCall({ type }: OutputItem): boolean {
+  return type === 'function_call' || type === 'custom_tool_call';
+}
+
+/** Of which only one is being said at a time. */
+function isSpoken({ type }: OutputItem): boolean {
+  return type === 'message' || type === 'reasoning';
+}
+
+function isHosted(item: OutputItem): boolean {
+  return !isSpoken(item) && !isCall(item);
+}
+
+/** Without what an item's end tells. */
+function withoutEnd(item: object): object {
+  return Object.fromEntries(
+    Object.entries(item).filter(([key]) => key !== 'status' && key !== 'phase' && key !== 'encrypted_content'),
+  );
 }
 
 function unchanging(response: object): object {

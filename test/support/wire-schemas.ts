@@ -32,10 +32,15 @@ export function checkResponse(json: unknown): CheckedResponse {
   insist('two items of one id', distinct(output.map((item) => item.id)));
   insist(
     'two calls of one call_id',
-    distinct(output.flatMap((item) => (item.type === 'function_call' ? [item.call_id] : []))),
+    distinct(output.flatMap((item) => ('call_id' in item ? [`${kindOf(item)} ${item.call_id}`] : []))),
   );
   checkStatuses(response);
   return response;
+}
+
+/** An output of the upstream's own tools stands beside the call that it answers. */
+function kindOf({ type }: { readonly type: string }): string {
+  return type === 'function_call' || type === 'custom_tool_call' ? 'call' : type;
 }
 
 function checkStatuses({ status, output }: CheckedResponse): void {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { hostedItemTypes, hostedToolTypes } from './wire-hosted.ts';
 
 const count = z.int().min(0);
 const nonEmpty = z.string().min(1);
@@ -15,6 +16,13 @@ const inputImage = z.strictObject({
   image_url: nonEmpty,
   detail: z.enum(['low', 'high', 'auto', 'original']),
 });
+const inputFile = z.strictObject({
+  type: z.literal('input_file'),
+  file_url: nonEmpty.optional(),
+  file_data: nonEmpty.optional(),
+  filename: z.string().optional(),
+  detail: z.enum(['low', 'high', 'auto']).optional(),
+});
 const outputText = z.strictObject({
   type: z.literal('output_text'),
   text: z.string(),
@@ -24,6 +32,9 @@ const outputText = z.strictObject({
 const refusal = z.strictObject({ type: z.literal('refusal'), refusal: z.string() });
 export const outputPartSchema = z.discriminatedUnion('type', [outputText, refusal]);
 export const summaryPartSchema = z.strictObject({ type: z.literal('summary_text'), text: z.string() });
+const reasoningText = z.strictObject({ type: z.literal('reasoning_text'), text: z.string() });
+/** A part of a message or of raw reasoning. */
+export const contentPartSchema = z.discriminatedUnion('type', [outputText, refusal, reasoningText]);
 
 const message = { id: nonEmpty, type: z.literal('message'), status: itemStatus };
 const phase = z.enum(['commentary', 'final_answer']).optional();
@@ -36,7 +47,7 @@ const outputMessage = z.strictObject({
 const anyMessage = z.strictObject({
   ...message,
   role: z.enum(['user', 'assistant', 'system', 'developer']),
-  content: z.array(z.discriminatedUnion('type', [inputText, inputImage, outputText, refusal])),
+  content: z.array(z.discriminatedUnion('type', [inputText, inputImage, inputFile, outputText, refusal])),
   phase,
 });
 const functionCall = z.strictObject({
@@ -46,26 +57,57 @@ const functionCall = z.strictObject({
   call_id: nonEmpty.max(64),
   name: nonEmpty,
   arguments: z.string(),
+  namespace: nonEmpty.optional(),
 });
-const functionCallOutput = z.strictObject({
+const customToolCall = z.strictObject({
   id: nonEmpty,
-  type: z.literal('function_call_output'),
+  type: z.literal('custom_tool_call'),
   status: itemStatus,
   call_id: nonEmpty.max(64),
-  output: z.union([z.string(), z.array(z.discriminatedUnion('type', [inputText, inputImage]))]),
-  name: nonEmpty.optional(),
+  name: nonEmpty,
+  input: z.string(),
+  namespace: nonEmpty.optional(),
 });
+const callOutput = {
+  id: nonEmpty,
+  status: itemStatus,
+  call_id: nonEmpty.max(64),
+  output: z.union([z.string(), z.array(z.discriminatedUnion('type', [inputText, inputImage, inputFile]))]),
+  name: nonEmpty.optional(),
+};
+const functionCallOutput = z.strictObject({
+  ...callOutput,
+  type: z.literal('function_call_output'),
+  namespace: nonEmpty.optional(),
+});
+const customToolCallOutput = z.strictObject({ ...callOutput, type: z.literal('custom_tool_call_output') });
+/** Items of tools that run upstream, as they came. */
+const hosted = z.looseObject({ id: nonEmpty, type: z.enum(hostedItemTypes) });
 const reasoning = z.strictObject({
   id: nonEmpty,
   type: z.literal('reasoning'),
   summary: z.array(summaryPartSchema),
-  content: z.array(z.strictObject({ type: z.literal('reasoning_text'), text: z.string() })).optional(),
+  content: z.array(reasoningText).min(1).optional(),
   encrypted_content: z.string().optional(),
   status: itemStatus.optional(),
 });
 
-export const outputItemSchema = z.discriminatedUnion('type', [outputMessage, functionCall, reasoning]);
-export const itemSchema = z.discriminatedUnion('type', [anyMessage, functionCall, functionCallOutput, reasoning]);
+export const outputItemSchema = z.discriminatedUnion('type', [
+  outputMessage,
+  functionCall,
+  customToolCall,
+  reasoning,
+  hosted,
+]);
+export const itemSchema = z.discriminatedUnion('type', [
+  anyMessage,
+  functionCall,
+  functionCallOutput,
+  customToolCall,
+  customToolCallOutput,
+  reasoning,
+  hosted,
+]);
 
 const usage = z.strictObject({
   input_tokens: count,
@@ -75,21 +117,48 @@ const usage = z.strictObject({
   total_tokens: count,
 });
 
+const toolExtras = {
+  defer_loading: z.boolean().optional(),
+  allowed_callers: z.array(z.string()).optional(),
+};
 const functionTool = z.strictObject({
   type: z.literal('function'),
   name: nonEmpty,
   description: z.string().nullable(),
   parameters: z.record(z.string(), z.unknown()).nullable(),
   strict: z.boolean().nullable(),
+  output_schema: z.record(z.string(), z.unknown()).optional(),
+  ...toolExtras,
 });
+const customTool = z.strictObject({
+  type: z.literal('custom'),
+  name: nonEmpty,
+  description: z.string().optional(),
+  format: z
+    .discriminatedUnion('type', [
+      z.strictObject({ type: z.literal('text') }),
+      z.strictObject({ type: z.literal('grammar'), syntax: z.enum(['lark', 'regex']), definition: z.string() }),
+    ])
+    .optional(),
+  ...toolExtras,
+});
+const namespaceTool = z.strictObject({
+  type: z.literal('namespace'),
+  name: nonEmpty,
+  description: z.string(),
+  tools: z.array(z.discriminatedUnion('type', [functionTool, customTool])).min(1),
+});
+const hostedTool = z.looseObject({ type: z.enum(hostedToolTypes) });
 
 const toolChoice = z.union([
   z.enum(['none', 'auto', 'required']),
-  z.strictObject({ type: z.literal('function'), name: nonEmpty }),
+  z.strictObject({ type: z.enum(['function', 'custom']), name: nonEmpty }),
+  z.strictObject({ type: z.literal('mcp'), server_label: nonEmpty, name: nonEmpty.optional() }),
+  z.strictObject({ type: z.enum(hostedToolTypes).exclude(['mcp']) }),
   z.strictObject({
     type: z.literal('allowed_tools'),
     mode: z.enum(['auto', 'required']),
-    tools: z.array(z.strictObject({ type: z.literal('function'), name: nonEmpty })),
+    tools: z.array(z.looseObject({ type: nonEmpty })),
   }),
 ]);
 
@@ -125,7 +194,7 @@ export const responseSchema = z.strictObject({
   instructions: z.string().nullable(),
   output: z.array(outputItemSchema),
   error: z.strictObject({ code: failureCodes, message: nonEmpty }).nullable(),
-  tools: z.array(functionTool),
+  tools: z.array(z.discriminatedUnion('type', [functionTool, customTool, namespaceTool, hostedTool])),
   tool_choice: toolChoice,
   truncation: z.enum(['auto', 'disabled']),
   parallel_tool_calls: z.boolean(),

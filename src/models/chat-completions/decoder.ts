@@ -1,45 +1,44 @@
 import type { LogProb } from '../../api/parts.ts';
-import type { Usage } from '../../api/response.ts';
 import { ApiError } from '../../errors.ts';
 import type { ModelEnd, ModelSink } from '../../model.ts';
+import type { Profile } from '../profiles.ts';
+import { isObject, type Loose, nonEmpty, objectsIn, parsed } from '../upstream/loose.ts';
+import { OfferedTools } from '../upstream/offered-tools.ts';
+import type { AnswerContext, AnswerDecoder } from '../upstream/protocol.ts';
+import { CallCollector } from './call-collector.ts';
+import { Citations, citesBeside } from './citations.ts';
+import { finishOf } from './finish.ts';
+import { toLogprobs } from './logprobs.ts';
 import { TextTemplate } from './text-template.ts';
+import { ThinkTags } from './think-tags.ts';
+import { areSummaries, Thoughts, textOfDetails } from './thoughts.ts';
+import { toUsage, usageIn } from './usage.ts';
 
-/** What an upstream sends: nothing in it is believed before it has been looked at. */
-type Loose = { readonly [field: string]: unknown };
+export type DecoderSettings = AnswerContext & { readonly profile: Profile };
 
-/** Calls in one answer. Vendors allow 128 functions; nobody means to call a thousand at once. */
-const maxCalls = 1_000;
-
-type Call = {
-  readonly index: number;
-  id: string | undefined;
-  /** Undefined until a fragment names the function; its arguments wait until then. */
-  name: string | undefined;
-  arguments: string;
-};
-
-export type DecoderSettings = {
-  readonly provider: string;
-  readonly reasoningFields: readonly string[];
-  /** Whether log probabilities were asked for; others are not passed on. */
-  readonly logprobs: boolean;
-  /** Turns an `error` object in an answer into what a client may see. */
-  readonly reportedError: (error: unknown) => ApiError;
-};
+/** Tiers that clients know. */
+const knownTiers: ReadonlySet<string> = new Set(['default', 'flex', 'scale', 'priority', 'fast', 'ultrafast']);
 
 /**
  * Chat completions in, model events out: the chunks of a stream, or one whole answer. Emits everything but `start` and
- * `end`; the latter is what `close` returns. Only the first choice counts. What it collects (the arguments of calls, to
- * check them) is bounded by the bound on the whole answer.
+ * `end`; the latter is what `close` returns. Only the first choice counts.
  */
-export class ChatDecoder {
+export class ChatDecoder implements AnswerDecoder {
   readonly #settings: DecoderSettings;
   readonly #emit: ModelSink;
-  readonly #calls: Call[] = [];
-  readonly #byIndex = new Map<number, Call>();
-  readonly #byId = new Map<string, Call>();
+  readonly #calls: CallCollector;
+  readonly #tags: ThinkTags;
+  readonly #thoughts: Thoughts;
+  readonly #citations = new Citations();
   readonly #template = new TextTemplate();
-  #modelKnown = false;
+  readonly #wantsLogprobs: boolean;
+  /** What was said last: annotations belong to a text that is still open. */
+  #spoken: 'nothing' | 'text' | 'other' = 'nothing';
+  #textLength = 0;
+  /** Those of a text that may yet become a tag. */
+  #heldLogprobs: LogProb[] = [];
+  #model: string | undefined;
+  #tier: string | undefined;
   #answered = false;
   #done = false;
   #stopped = false;
@@ -48,31 +47,39 @@ export class ChatDecoder {
   #failure: ApiError | undefined;
 
   constructor(settings: DecoderSettings, emit: ModelSink) {
+    const { profile, call } = settings;
+    const { tags, replay, callData } = profile.reasoning;
     this.#settings = settings;
     this.#emit = emit;
+    this.#wantsLogprobs = call.topLogprobs !== undefined;
+    this.#tags = new ThinkTags(tags);
+    this.#thoughts = new Thoughts(replay, emit);
+    this.#calls = new CallCollector({
+      tools: new OfferedTools(call.tools, { namespaces: false, customTools: profile.customTools }),
+      keepsData: callData !== undefined,
+      emit,
+      beforeCall: () => this.#turnTo('other'),
+      fail: (what) => this.#fail(what),
+    });
   }
 
-  /** The model has said why it ended; only its usage may still come. */
   get finished(): boolean {
     return this.#reason !== undefined;
   }
 
-  /** Nothing more is expected: `[DONE]`, a whole answer, or a failure. */
   get settled(): boolean {
     return this.#done || this.#failure !== undefined;
   }
 
-  /** From now on everything is skipped. */
   stop(): void {
     this.#stopped = true;
   }
 
-  /** One event of a stream. */
   data(text: string): void {
     if (this.#stopped || this.settled || text === '') return;
     const delta = this.#template.read(text);
     if (delta !== undefined) {
-      this.#emit({ type: 'text', delta });
+      this.#say(delta, undefined);
       return;
     }
     if (text.length < 16 && text.trim() === '[DONE]') {
@@ -87,17 +94,15 @@ export class ChatDecoder {
       return;
     }
     this.#take(chunk, false);
-    if (!this.#settings.logprobs && this.#modelKnown && isTextOnly(chunk, this.#settings.reasoningFields)) {
+    if (!this.#wantsLogprobs && this.#model !== undefined && this.#isTextOnly(chunk)) {
       this.#template.learn(text, textIn(chunk) as string, textIn);
     }
   }
 
-  /** The last event of a stream that ended without closing it: counts only where it is complete. */
   unclosed(text: string): void {
-    if (text.trim() === '[DONE]' || isJson(text)) this.data(text);
+    if (text.trim() === '[DONE]' || parsed(text) !== undefined) this.data(text);
   }
 
-  /** A whole answer. */
   whole(text: string): void {
     if (this.#stopped) return;
     let body: unknown;
@@ -111,14 +116,13 @@ export class ChatDecoder {
     this.#done = true;
   }
 
-  /** The end of the answer, judged by what arrived. May emit what was held back: empty arguments, usage. */
   close(): ModelEnd {
     if (this.#failure === undefined && !this.#answered) this.#fail('gave an empty answer');
     if (this.#failure === undefined && this.#reason === undefined && !this.#done) {
       this.#fail('broke off in the middle of its answer');
     }
     const reason = this.#reason ?? 'stop';
-    if (this.#failure === undefined && reason === 'stop') this.#closeCalls();
+    if (this.#failure === undefined) this.#settle(reason !== 'stop');
     if (this.#failure !== undefined) return { type: 'end', reason: 'error', error: this.#failure };
     if (this.#usage !== undefined) this.#emit({ type: 'usage', usage: toUsage(this.#usage) });
     return { type: 'end', reason };
@@ -128,144 +132,204 @@ export class ChatDecoder {
     this.#failure ??= new ApiError('upstream_failed', `Provider \`${this.#settings.provider}\` ${what}.`, { cause });
   }
 
-  #take(message: unknown, whole: boolean): void {
+  #take(received: unknown, whole: boolean): void {
+    // Gemini sends its errors as a list with one entry.
+    const message: unknown = Array.isArray(received) ? received[0] : received;
     if (!isObject(message)) {
       this.#fail('sent a piece of its answer that is not an object');
       return;
     }
-    if (message['error'] != null) {
-      this.#failure ??= this.#settings.reportedError(message['error']);
+    const error = errorIn(message);
+    if (error !== undefined) {
+      this.#failure ??= this.#settings.reportedError(error);
       return;
     }
-    if (!this.#modelKnown) {
-      const name = message['model'];
-      if (typeof name === 'string' && name !== '') {
-        this.#modelKnown = true;
-        this.#emit({ type: 'model', name });
-      }
-    }
-    const usage = message['usage'];
-    if (isObject(usage)) this.#usage = usage;
+    this.#identify(message);
     const choices = message['choices'];
-    const choice: unknown = Array.isArray(choices) ? choices[0] : undefined;
-    if (!isObject(choice)) return;
+    const first: unknown = Array.isArray(choices) ? choices[0] : undefined;
+    const choice = isObject(first) ? first : undefined;
+    this.#usage = usageIn(message, choice) ?? this.#usage;
+    this.#citations.takeLists(message);
+    if (choice === undefined) return;
     this.#answered = true;
     const said = choice['delta'] ?? choice['message'];
     if (isObject(said)) this.#takeDelta(said, choice, whole);
-    const reason = choice['finish_reason'];
-    if (typeof reason === 'string' && reason !== '') this.#finish(reason, choice);
+    const reason = nonEmpty(choice['finish_reason']);
+    if (reason !== undefined) this.#finish(reason, choice);
+  }
+
+  /** Which model answers, and on which tier. */
+  #identify(message: Loose): void {
+    const name = this.#model === undefined ? nonEmpty(message['model']) : undefined;
+    const tier = this.#tierIn(message);
+    const serviceTier = tier === this.#tier ? undefined : tier;
+    if (name === undefined && serviceTier === undefined) return;
+    this.#model ??= name;
+    this.#tier = tier ?? this.#tier;
+    this.#emit({
+      type: 'model',
+      ...(name !== undefined && { name }),
+      ...(serviceTier !== undefined && { serviceTier }),
+    });
+  }
+
+  #tierIn(message: Loose): string | undefined {
+    const tier = nonEmpty(message['service_tier']);
+    if (tier === undefined) return undefined;
+    const ours = Object.entries(this.#settings.profile.serviceTiers).find(([, theirs]) => theirs === tier)?.[0] ?? tier;
+    return knownTiers.has(ours) ? ours : undefined;
   }
 
   #takeDelta(delta: Loose, choice: Loose, whole: boolean): void {
-    for (const field of this.#settings.reasoningFields) {
-      const reasoning = delta[field];
-      if (typeof reasoning !== 'string' || reasoning === '') continue;
-      this.#emit({ type: 'reasoning', delta: reasoning });
-      break;
+    this.#takeThoughts(delta, whole);
+    this.#takeContent(delta, choice);
+    const refusal = nonEmpty(delta['refusal']);
+    if (refusal !== undefined) {
+      this.#turnTo('text');
+      this.#emit({ type: 'refusal', delta: refusal });
     }
-    const content = delta['content'];
-    if (typeof content === 'string') this.#text(content, choice);
-    else if (Array.isArray(content)) this.#text(joinParts(content), choice);
-    else if (content != null) this.#fail('sent content that is no text');
-    const refusal = delta['refusal'];
-    if (typeof refusal === 'string' && refusal !== '') this.#emit({ type: 'refusal', delta: refusal });
     const calls = delta['tool_calls'];
+    // A text that may yet have been a tag comes before them.
+    if ((Array.isArray(calls) && calls.length > 0) || isObject(delta['function_call'])) this.#sort(this.#tags.end());
     if (Array.isArray(calls)) {
       for (const call of calls) {
         if (this.#failure !== undefined) return;
-        if (isObject(call)) this.#fragment(call, whole);
+        if (isObject(call)) this.#calls.take(call, whole);
       }
     }
     // The form before `tool_calls`: one call at most, without an id.
     const old = delta['function_call'];
-    if (isObject(old)) this.#fragment({ index: 0, function: old }, whole);
+    if (isObject(old)) this.#calls.take({ index: 0, function: old }, whole);
+    this.#citations.take(delta['annotations']);
+    this.#annotate(false);
+  }
+
+  #takeThoughts(delta: Loose, whole: boolean): void {
+    const details = delta['reasoning_details'];
+    let reasoning: string | undefined;
+    for (const field of this.#settings.profile.reasoning.fields) reasoning ??= nonEmpty(delta[field]);
+    if (this.#settings.profile.reasoning.fields.length > 0) reasoning ??= textOfDetails(details);
+    if (reasoning !== undefined && reasoning !== '') {
+      this.#tags.disarm();
+      this.#think(reasoning, areSummaries(details));
+    }
+    this.#thoughts.keep(details, whole);
+  }
+
+  #takeContent(delta: Loose, choice: Loose): void {
+    const content = delta['content'];
+    if (isThought(delta['extra_content'])) this.#tags.rearm();
+    if (typeof content === 'string') this.#text(content, choice);
+    else if (Array.isArray(content)) this.#parts(content, choice);
+    else if (content != null) this.#fail('sent content that is no text');
+  }
+
+  /** Content in parts: texts, and Mistral's thoughts. Others (references) are no part of the message. */
+  #parts(parts: readonly unknown[], choice: Loose): void {
+    let text = '';
+    for (const part of objectsIn(parts)) {
+      const { type, thinking, text: said } = part;
+      if (type === 'thinking') {
+        if (text !== '') this.#say(text, undefined);
+        text = '';
+        this.#think(typeof thinking === 'string' ? thinking : textsIn(thinking), false);
+      } else if (typeof said === 'string') {
+        text += said;
+      }
+    }
+    this.#text(text, choice);
+  }
+
+  #think(reasoning: string, isSummary: boolean): void {
+    if (reasoning === '') return;
+    if (this.#spoken === 'text') this.#turnTo('other');
+    this.#thoughts.say(reasoning, isSummary);
   }
 
   #text(delta: string, choice: Loose): void {
-    if (!this.#settings.logprobs) {
-      if (delta !== '') this.#emit({ type: 'text', delta });
+    if (!this.#wantsLogprobs) {
+      if (delta !== '') this.#say(delta, undefined);
       return;
     }
     const logprobs = toLogprobs(choice['logprobs']);
     // A token that is half a character comes with no text, but with its probability.
-    if (delta !== '' || logprobs.length > 0) this.#emit({ type: 'text', delta, logprobs });
+    if (delta !== '' || logprobs.length > 0) this.#say(delta, logprobs);
   }
 
-  #fragment(fragment: Loose, whole: boolean): void {
-    const described = isObject(fragment['function']) ? fragment['function'] : {};
-    const name = nonEmpty(described['name']);
-    const id = nonEmpty(fragment['id']);
-    const known = whole ? undefined : this.#find(fragment['index'], id, name);
-    const call = known ?? this.#open(fragment['index']);
-    if (call === undefined) return;
-    this.#identify(call, id);
-    if (call.name === undefined && name !== undefined) {
-      call.name = name;
-      this.#emit({ type: 'tool_call', index: call.index, callId: call.id, name });
-      if (call.arguments !== '') this.#emit({ type: 'tool_arguments', index: call.index, delta: call.arguments });
+  #say(delta: string, logprobs: LogProb[] | undefined): void {
+    if (this.#tags.isPlain) {
+      this.#sayText(delta, logprobs);
+      return;
     }
-    const delta = argumentsText(described['arguments']);
-    if (delta === '') return;
-    call.arguments += delta;
-    if (call.name !== undefined) this.#emit({ type: 'tool_arguments', index: call.index, delta });
+    if (logprobs !== undefined) this.#heldLogprobs.push(...logprobs);
+    this.#sort(this.#tags.feed(delta));
+    // Those of reasoning, and of the tags, are nobody's.
+    if (!this.#tags.isUndecided) this.#heldLogprobs = [];
   }
 
-  /**
-   * The call that a fragment continues. Some vendors leave `index` out: then the id decides, then whether a name begins
-   * a new call. Some give every parallel call index 0: a name with another id is another call. A new id alone is not,
-   * as some make one up for each fragment.
-   */
-  #find(index: unknown, id: string | undefined, name: string | undefined): Call | undefined {
-    if (typeof index === 'number') {
-      const call = this.#byIndex.get(index);
-      const another = call?.id !== undefined && call.name !== undefined && id !== undefined && id !== call.id;
-      return another && name !== undefined ? undefined : call;
+  #sort(pieces: ReturnType<ThinkTags['feed']>): void {
+    for (const { kind, text } of pieces) {
+      const logprobs = this.#wantsLogprobs ? this.#heldLogprobs.splice(0) : undefined;
+      if (kind === 'text') this.#sayText(text, logprobs);
+      else this.#think(text, false);
     }
-    const same = id === undefined ? undefined : this.#byId.get(id);
-    if (same !== undefined) return same;
-    return name === undefined ? this.#calls.at(-1) : undefined;
   }
 
-  #identify(call: Call, id: string | undefined): void {
-    if (id === undefined || call.id !== undefined) return;
-    call.id = id;
-    this.#byId.set(id, call);
+  #sayText(delta: string, logprobs: LogProb[] | undefined): void {
+    if (this.#spoken !== 'text') this.#turnTo('text');
+    this.#textLength += delta.length;
+    this.#emit(logprobs === undefined ? { type: 'text', delta } : { type: 'text', delta, logprobs });
   }
 
-  #open(index: unknown): Call | undefined {
-    if (this.#calls.length >= maxCalls) {
-      this.#fail(`called more than ${maxCalls} functions in one answer`);
-      return undefined;
-    }
-    const call: Call = { index: this.#calls.length, id: undefined, name: undefined, arguments: '' };
-    this.#calls.push(call);
-    if (typeof index === 'number') this.#byIndex.set(index, call);
-    return call;
+  /** Something else begins: what waits for its end is told. */
+  #turnTo(next: 'text' | 'other'): void {
+    if (this.#spoken === 'text' && next === 'text') return;
+    this.#annotate(true);
+    this.#thoughts.settle();
+    this.#spoken = next;
+    this.#textLength = 0;
+  }
+
+  #annotate(all: boolean): void {
+    if (this.#spoken !== 'text') return;
+    for (const annotation of this.#citations.ready(this.#textLength, all))
+      this.#emit({ type: 'annotation', annotation });
+  }
+
+  /** The model has ended: what was held back is told. */
+  #settle(isCut: boolean): void {
+    this.#sort(this.#tags.end());
+    if (this.#heldLogprobs.length > 0) this.#sayText('', this.#heldLogprobs.splice(0));
+    this.#annotate(true);
+    this.#thoughts.settle();
+    this.#calls.close(isCut);
   }
 
   #finish(reason: string, choice: Loose): void {
-    if (reason === 'error') this.#failure ??= this.#settings.reportedError(choice['error'] ?? {});
-    if (this.#reason === undefined && this.#failure === undefined) this.#emit({ type: 'finish' });
-    this.#reason ??=
-      reason === 'length' ? 'max_output_tokens' : reason === 'content_filter' ? 'content_filter' : 'stop';
-  }
-
-  /** The calls of an answer that was not cut short must be usable: named, and with arguments that are JSON. */
-  #closeCalls(): void {
-    for (const call of this.#calls) {
-      if (call.name === undefined) {
-        this.#fail('called a function without naming it');
-      } else if (call.arguments.trim() === '') {
-        this.#emit({ type: 'tool_arguments', index: call.index, delta: '{}' });
-      } else if (!isJson(call.arguments)) {
-        this.#fail(`called the function \`${call.name}\` with arguments that are not valid JSON`);
-      }
+    const finish = finishOf(reason);
+    if (finish === 'failed' || finish === 'unavailable') {
+      const error =
+        choice['error'] ?? (finish === 'failed' ? {} : { code: 503, message: `finish reason \`${reason}\`` });
+      this.#failure ??= this.#settings.reportedError(error);
+    } else {
+      if (this.#reason !== undefined || this.#failure !== undefined) return;
+      this.#settle(finish !== 'stop');
+      this.#reason = finish;
+      if (this.#failure === undefined) this.#emit({ type: 'finish' });
     }
   }
-}
 
-function isObject(value: unknown): value is Loose {
-  return typeof value === 'object' && value !== null;
+  /** Whether taking a chunk does nothing but emit its text: then so does taking one that differs in its text only. */
+  #isTextOnly(chunk: unknown): boolean {
+    if (typeof textIn(chunk) !== 'string' || !isObject(chunk)) return false;
+    const choice = (chunk['choices'] as readonly Loose[])[0] ?? {};
+    const delta = choice['delta'];
+    if (!isObject(delta) || choice['finish_reason']) return false;
+    if (usageIn(chunk, choice) !== undefined || citesBeside(chunk, delta)) return false;
+    if (delta['refusal'] || delta['tool_calls'] != null || delta['function_call'] != null) return false;
+    if (delta['reasoning_details'] != null || delta['extra_content'] != null) return false;
+    return this.#settings.profile.reasoning.fields.every((field) => !delta[field]);
+  }
 }
 
 /** The text of a chunk whose first choice holds one. */
@@ -276,80 +340,22 @@ function textIn(chunk: unknown): unknown {
   return isObject(delta) ? delta['content'] : undefined;
 }
 
-/** Whether taking a chunk does nothing but emit its text: then so does taking one that differs in its text only. */
-function isTextOnly(chunk: unknown, reasoningFields: readonly string[]): boolean {
-  if (typeof textIn(chunk) !== 'string' || !isObject(chunk) || chunk['usage'] != null) return false;
-  const choice = (chunk['choices'] as readonly Loose[])[0];
-  const delta = choice?.['delta'];
-  if (!isObject(delta) || choice?.['finish_reason']) return false;
-  if (delta['refusal'] || delta['tool_calls'] != null || delta['function_call'] != null) return false;
-  return reasoningFields.every((field) => !delta[field]);
+/** An error in an answer that began well: `error`; an error object itself (older vLLM); a word in `x_groq` (Groq). */
+function errorIn(message: Loose): unknown {
+  if (message['error'] != null) return message['error'];
+  if (message['object'] === 'error') return message;
+  const { x_groq: groq } = message;
+  return isObject(groq) ? (nonEmpty(groq['error']) ?? undefined) : undefined;
 }
 
-function nonEmpty(value: unknown): string | undefined {
-  return typeof value === 'string' && value !== '' ? value : undefined;
+/** Gemini's flag on pieces of thoughts. */
+function isThought(extra: unknown): boolean {
+  const google = isObject(extra) ? extra['google'] : undefined;
+  return isObject(google) && google['thought'] === true;
 }
 
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** Some vendors send the arguments as an object. */
-function argumentsText(value: unknown): string {
-  if (typeof value === 'string') return value;
-  return isObject(value) ? JSON.stringify(value) : '';
-}
-
-/** Some vendors send content as parts; those that hold no text (thoughts, references) are no part of the message. */
-function joinParts(parts: readonly unknown[]): string {
-  let text = '';
-  for (const part of parts) {
-    if (isObject(part) && typeof part['text'] === 'string') text += part['text'];
-  }
-  return text;
-}
-
-function toLogprobs(value: unknown): LogProb[] {
-  const content = isObject(value) ? value['content'] : undefined;
-  if (!Array.isArray(content)) return [];
-  return content.filter(isObject).map((entry) => {
-    const top = Array.isArray(entry['top_logprobs']) ? entry['top_logprobs'].filter(isObject) : [];
-    return { ...toLogprob(entry), top_logprobs: top.map(toLogprob) };
-  });
-}
-
-/** Both lists are always there: clients require full entries (docs/wire.md §6). */
-function toLogprob(entry: Loose) {
-  const { token, logprob, bytes } = entry;
-  return {
-    token: typeof token === 'string' ? token : '',
-    logprob: typeof logprob === 'number' ? logprob : 0,
-    bytes: Array.isArray(bytes) ? bytes.filter((byte) => typeof byte === 'number') : [],
-  };
-}
-
-function toUsage(usage: Loose): Usage {
-  const input = count(usage['prompt_tokens']);
-  const output = count(usage['completion_tokens']);
-  const inputDetails = isObject(usage['prompt_tokens_details']) ? usage['prompt_tokens_details'] : {};
-  const outputDetails = isObject(usage['completion_tokens_details']) ? usage['completion_tokens_details'] : {};
-  return {
-    input_tokens: input,
-    input_tokens_details: {
-      cached_tokens: count(inputDetails['cached_tokens']),
-      cache_write_tokens: count(inputDetails['cache_write_tokens']),
-    },
-    output_tokens: output,
-    output_tokens_details: { reasoning_tokens: count(outputDetails['reasoning_tokens']) },
-    total_tokens: count(usage['total_tokens']) || input + output,
-  };
-}
-
-function count(value: unknown): number {
-  return typeof value === 'number' && Number.isFinite(value) && value > 0 ? Math.trunc(value) : 0;
+function textsIn(parts: unknown): string {
+  return objectsIn(parts)
+    .map(({ text }) => (typeof text === 'string' ? text : ''))
+    .join('');
 }

@@ -1,50 +1,35 @@
-import type { Dispatcher } from 'undici';
-import type { UpstreamConfig } from '../../config.ts';
 import type { Model } from '../../model.ts';
 import type { Profile } from '../profiles.ts';
-import { type CallSettings, ChatCall, type Logger, type Schedule } from './call.ts';
-import { type Provider, toEndpoint } from './endpoint.ts';
+import { createUpstreamModel, type UpstreamOptions } from '../upstream/model.ts';
+import type { Protocol } from '../upstream/protocol.ts';
+import { ChatDecoder } from './decoder.ts';
+import { toChatRequest } from './request.ts';
 
-export type ChatCompletionsOptions = {
-  readonly provider: Provider;
-  readonly profile: Profile;
-  readonly upstream: UpstreamConfig;
-  readonly dispatcher: Dispatcher;
-  /** Told about retries. Undefined: nobody is. */
-  readonly logger?: Logger | undefined;
-  readonly schedule?: Schedule | undefined;
-  readonly now?: (() => number) | undefined;
-  readonly random?: (() => number) | undefined;
-};
+/** What calls of this protocol are posted to. */
+export const chatResource = '/chat/completions';
 
-/**
- * A provider that speaks Chat Completions. A call is tried again, before anything of an answer has arrived, at most
- * `upstream.maxRetries` times. Throws a `TypeError` for a base URL that is none; `stream` never throws.
- */
+export type ChatCompletionsOptions = UpstreamOptions & { readonly profile: Profile };
+
+/** A provider that speaks Chat Completions, with the habits of its profile. */
 export function createChatCompletionsModel(options: ChatCompletionsOptions): Model {
-  const { provider, profile } = options;
-  const settings: CallSettings = {
-    provider: provider.name,
-    endpoint: toEndpoint(provider),
-    profile,
-    upstream: options.upstream,
-    dispatcher: options.dispatcher,
-    logger: options.logger ?? { warn: () => {} },
-    schedule: options.schedule ?? later,
-    now: options.now ?? Date.now,
-    random: options.random ?? Math.random,
-  };
+  const { profile } = options;
+  return createUpstreamModel(options, chatCompletions(profile), profile.features);
+}
+
+function chatCompletions(profile: Profile): Protocol {
   return {
-    features: profile.features,
-    stream(call, sink) {
-      const running = new ChatCall(settings, call, sink);
-      running.begin();
-      return running;
-    },
+    resource: chatResource,
+    failures: { contextOverflow: profile.contextOverflow, params },
+    body: (call) => toChatRequest(call, profile),
+    decoder: (context, emit) => new ChatDecoder({ ...context, profile }, emit),
   };
 }
 
-const later: Schedule = (delayMs, run) => {
-  const timer = setTimeout(run, delayMs);
-  return () => clearTimeout(timer);
-};
+const params = [
+  [/^messages\b.*/, 'input'],
+  [/^max_(?:completion_)?tokens$/, 'max_output_tokens'],
+  [/^response_format\b.*/, 'text.format'],
+  [/^reasoning_effort$/, 'reasoning.effort'],
+  [/^verbosity$/, 'text.verbosity'],
+  [/^logprobs$/, 'include'],
+] as const;

@@ -1,210 +1,88 @@
-import type { FunctionCallItem, FunctionCallOutputItem, Item, MessageItem } from '../../api/items.ts';
-import type { ContentPart, InputImagePart } from '../../api/parts.ts';
-import type { FunctionTool } from '../../api/tools.ts';
 import type { ModelCall } from '../../model.ts';
-import type { Profile } from '../profiles.ts';
-
-type TextPart = { type: 'text'; text: string };
-type ImagePart = { type: 'image_url'; image_url: { url: string; detail?: 'low' | 'high' } };
-type ChatToolCall = { id: string; type: 'function'; function: { name: string; arguments: string } };
-type AssistantMessage = {
-  role: 'assistant';
-  content: string | null;
-  refusal?: string;
-  tool_calls?: ChatToolCall[];
-};
-
-export type ChatMessage =
-  | { role: 'system' | 'developer' | 'user'; content: string | (TextPart | ImagePart)[] }
-  | AssistantMessage
-  | { role: 'tool'; tool_call_id: string; content: string };
+import type { Effort, EffortForm, Profile } from '../profiles.ts';
+import { OfferedTools } from '../upstream/offered-tools.ts';
+import { type ChatMessage, toMessages } from './messages.ts';
+import { toolFields } from './tools.ts';
 
 export type ChatRequest = { model: string; messages: ChatMessage[]; [field: string]: unknown };
 
 /**
- * A call as the body of POST /chat/completions. Reasoning items are left out: chat completions have no place for them.
- * Metadata, user and store never go upstream (R16).
+ * A call as the body of POST /chat/completions, in the vendor's form. What it can't do is not asked for: the engine has
+ * refused it. Metadata, user and store never go upstream (R16).
  */
 export function toChatRequest(call: ModelCall, profile: Profile): ChatRequest {
-  const request: ChatRequest = { model: call.model, messages: toMessages(call, profile) };
-  const { features } = profile;
-  addTools(request, call, profile);
-  const format = responseFormat(call);
-  if (format !== undefined) request['response_format'] = format;
-  if (call.verbosity !== undefined && features.verbosity) request['verbosity'] = call.verbosity;
-  if (call.reasoningEffort !== undefined && features.reasoningEffort)
-    request['reasoning_effort'] = call.reasoningEffort;
-  if (call.maxOutputTokens !== undefined) request[profile.maxTokensField] = call.maxOutputTokens;
-  if (call.temperature !== undefined) request['temperature'] = call.temperature;
-  if (call.topP !== undefined) request['top_p'] = call.topP;
-  if (features.penalties) {
-    if (call.presencePenalty !== undefined) request['presence_penalty'] = call.presencePenalty;
-    if (call.frequencyPenalty !== undefined) request['frequency_penalty'] = call.frequencyPenalty;
-  }
-  if (call.topLogprobs !== undefined && features.logprobs) {
-    request['logprobs'] = true;
-    if (call.topLogprobs > 0) request['top_logprobs'] = call.topLogprobs;
-  }
-  if (call.streamed) {
-    request['stream'] = true;
-    if (profile.includeUsage) request['stream_options'] = { include_usage: true };
-  }
-  return request;
-}
-
-function toMessages(call: ModelCall, profile: Profile): ChatMessage[] {
-  const messages: ChatMessage[] = [];
-  if (call.instructions !== undefined) messages.push({ role: profile.systemRole, content: call.instructions });
-  const items = call.items.filter((item) => item.type !== 'reasoning');
-  const outputs = pair(items);
-  const answered = new Set(outputs.values());
-  for (let at = 0; at < items.length; at += 1) {
-    const item = items[at];
-    if (item?.type === 'message') {
-      messages.push(toMessage(item, profile));
-    } else if (item?.type === 'function_call') {
-      const calls: FunctionCallItem[] = [item];
-      for (let next = items[at + 1]; next?.type === 'function_call'; next = items[at + 1]) {
-        calls.push(next);
-        at += 1;
-      }
-      addCalls(messages, calls, outputs);
-    } else if (item?.type === 'function_call_output' && !answered.has(item)) {
-      addOutputs(messages, [item]);
-    }
-  }
-  return messages;
-}
-
-/**
- * Which output belongs to which call: the newest call of that id before it. By item, not by id: some vendors number
- * the calls of every turn from the same start.
- */
-function pair(items: readonly Item[]): Map<FunctionCallItem, FunctionCallOutputItem> {
-  const open = new Map<string, FunctionCallItem>();
-  const outputs = new Map<FunctionCallItem, FunctionCallOutputItem>();
-  for (const item of items) {
-    if (item.type === 'function_call') open.set(item.call_id, item);
-    if (item.type !== 'function_call_output') continue;
-    const call = open.get(item.call_id);
-    if (call === undefined) continue;
-    outputs.set(call, item);
-    open.delete(item.call_id);
-  }
-  return outputs;
-}
-
-/** Chat completions want the outputs right behind the message that calls, whatever stands between them here. */
-function addCalls(
-  messages: ChatMessage[],
-  calls: readonly FunctionCallItem[],
-  outputs: ReadonlyMap<FunctionCallItem, FunctionCallOutputItem>,
-): void {
-  const toolCalls = calls.map((call): ChatToolCall => {
-    return { id: call.call_id, type: 'function', function: { name: call.name, arguments: call.arguments } };
-  });
-  const before = messages.at(-1);
-  if (before?.role === 'assistant' && before.tool_calls === undefined) {
-    before.tool_calls = toolCalls;
-    if (before.content === '') before.content = null;
-  } else {
-    messages.push({ role: 'assistant', content: null, tool_calls: toolCalls });
-  }
-  addOutputs(
-    messages,
-    calls.flatMap((call) => outputs.get(call) ?? []),
-  );
-}
-
-/** A `tool` message holds text only: the images of all outputs follow in user messages. */
-function addOutputs(messages: ChatMessage[], outputs: readonly FunctionCallOutputItem[]): void {
-  const withImages: ChatMessage[] = [];
-  for (const { call_id: id, output } of outputs) {
-    if (typeof output === 'string') {
-      messages.push({ role: 'tool', tool_call_id: id, content: output });
-      continue;
-    }
-    messages.push({ role: 'tool', tool_call_id: id, content: joinText(output) });
-    const images = output.filter((part) => part.type === 'input_image').map(toImage);
-    if (images.length === 0) continue;
-    const label: TextPart = { type: 'text', text: `Images from the output of the function call ${id}:` };
-    withImages.push({ role: 'user', content: [label, ...images] });
-  }
-  messages.push(...withImages);
-}
-
-function toMessage(item: MessageItem, profile: Profile): ChatMessage {
-  if (item.role === 'assistant') return toAssistantMessage(item, profile);
-  const role = item.role === 'developer' ? profile.systemRole : item.role;
-  return { role, content: toContent(item.content) };
-}
-
-function toAssistantMessage(item: MessageItem, profile: Profile): AssistantMessage {
-  const text = joinText(item.content);
-  const refusal = item.content
-    .filter((part) => part.type === 'refusal')
-    .map((part) => part.refusal)
-    .join('\n');
-  if (refusal === '') return { role: 'assistant', content: text };
-  if (profile.refusals) return { role: 'assistant', content: text === '' ? null : text, refusal };
-  return { role: 'assistant', content: text === '' ? refusal : `${text}\n${refusal}` };
-}
-
-function toContent(parts: readonly ContentPart[]): string | (TextPart | ImagePart)[] {
-  const only = parts[0];
-  if (only === undefined) return '';
-  if (parts.length === 1 && only.type !== 'input_image') return textOf(only);
-  return parts.map((part) => (part.type === 'input_image' ? toImage(part) : { type: 'text', text: textOf(part) }));
-}
-
-/** `original` is a detail that chat completions don't know; `high` comes nearest. `auto` is the default. */
-function toImage(part: InputImagePart): ImagePart {
-  if (part.detail === 'auto') return { type: 'image_url', image_url: { url: part.image_url } };
-  const detail = part.detail === 'low' ? 'low' : 'high';
-  return { type: 'image_url', image_url: { url: part.image_url, detail } };
-}
-
-function joinText(parts: readonly ContentPart[]): string {
-  const texts: string[] = [];
-  for (const part of parts) {
-    if (part.type === 'input_text' || part.type === 'output_text') texts.push(part.text);
-  }
-  return texts.join('\n');
-}
-
-function textOf(part: Exclude<ContentPart, InputImagePart>): string {
-  return part.type === 'refusal' ? part.refusal : part.text;
-}
-
-function addTools(request: ChatRequest, call: ModelCall, profile: Profile): void {
-  const { toolChoice } = call;
-  // Where no choice is obeyed, none is the only one that can be kept: by offering nothing.
-  const tools = toolChoice === 'none' && !profile.features.forcedCalls ? [] : call.tools;
-  if (tools.length === 0) return;
-  request['tools'] = tools.map(toTool);
-  if (typeof toolChoice === 'object') {
-    request['tool_choice'] = { type: 'function', function: { name: toolChoice.name } };
-  } else if (toolChoice !== 'auto') {
-    request['tool_choice'] = toolChoice;
-  }
-  if (call.parallelToolCalls !== undefined && profile.features.singleCalls) {
-    request['parallel_tool_calls'] = call.parallelToolCalls;
-  }
-}
-
-function toTool(tool: FunctionTool) {
+  const offered = new OfferedTools(call.tools, { namespaces: false, customTools: profile.customTools });
   return {
-    type: 'function',
-    function: {
-      name: tool.name,
-      ...(tool.description != null && { description: tool.description }),
-      ...(tool.parameters != null && { parameters: tool.parameters }),
-      ...(tool.strict != null && { strict: tool.strict }),
-    },
+    model: call.model,
+    messages: toMessages(call, profile, offered),
+    ...toolFields(call, profile, offered),
+    ...outputFields(call, profile),
+    ...samplingFields(call, profile),
+    ...effortFields(call, profile),
+    ...hintFields(call, profile),
+    ...streamFields(call, profile),
   };
 }
 
-function responseFormat({ format }: ModelCall) {
+function outputFields(call: ModelCall, profile: Profile): Record<string, unknown> {
+  const format = responseFormat(call, profile);
+  return {
+    ...(format !== undefined && { response_format: format }),
+    ...(call.verbosity !== undefined && profile.features.verbosity && { verbosity: call.verbosity }),
+    ...(call.maxOutputTokens !== undefined && { [profile.maxTokensField]: call.maxOutputTokens }),
+  };
+}
+
+function samplingFields(call: ModelCall, { features }: Profile): Record<string, unknown> {
+  const { temperature, topP, topLogprobs, presencePenalty, frequencyPenalty } = call;
+  const wantsLogprobs = topLogprobs !== undefined && features.logprobs;
+  return {
+    ...(temperature !== undefined && { temperature }),
+    ...(topP !== undefined && { top_p: topP }),
+    ...(presencePenalty !== undefined && features.penalties && { presence_penalty: presencePenalty }),
+    ...(frequencyPenalty !== undefined && features.penalties && { frequency_penalty: frequencyPenalty }),
+    ...(wantsLogprobs && { logprobs: true }),
+    ...(wantsLogprobs && topLogprobs > 0 && { top_logprobs: topLogprobs }),
+  };
+}
+
+function effortFields(call: ModelCall, profile: Profile): Record<string, unknown> {
+  const { effort: plain, summarized } = profile.reasoning;
+  const form: EffortForm = call.reasoningSummary === undefined ? plain : (summarized ?? plain);
+  const effort = profile.features.reasoningEffort ? call.reasoningEffort : undefined;
+  if (form.kind === 'none') return {};
+  if (form.kind === 'budget') return effort === undefined ? {} : budgetFields(form, effort as Effort, call);
+  return effort === undefined ? (form.unasked ?? {}) : (form.by[effort as Effort] ?? {});
+}
+
+/** A budget must be smaller than the limit of the answer, and is not worth having below its minimum. */
+function budgetFields(
+  form: Extract<EffortForm, { kind: 'budget' }>,
+  effort: Effort,
+  call: ModelCall,
+): Record<string, unknown> {
+  const wanted = form.tokens[effort] ?? 0;
+  if (wanted === 0) return { thinking: { type: 'disabled' } };
+  const tokens = call.maxOutputTokens === undefined ? wanted : Math.min(wanted, call.maxOutputTokens - 1);
+  return tokens < form.minTokens ? {} : { thinking: { type: 'enabled', budget_tokens: tokens } };
+}
+
+function hintFields(call: ModelCall, { hints, features, serviceTiers }: Profile): Record<string, unknown> {
+  const { promptCacheKey, safetyIdentifier, serviceTier } = call;
+  const isTiered = serviceTier !== undefined && features.serviceTier;
+  return {
+    ...(promptCacheKey !== undefined && hints.promptCacheKey && { prompt_cache_key: promptCacheKey }),
+    ...(safetyIdentifier !== undefined && hints.safetyIdentifier && { safety_identifier: safetyIdentifier }),
+    ...(isTiered && { service_tier: serviceTiers[serviceTier] ?? serviceTier }),
+  };
+}
+
+function streamFields(call: ModelCall, profile: Profile): Record<string, unknown> {
+  if (!call.streamed) return {};
+  return { stream: true, ...(profile.includeUsage && { stream_options: { include_usage: true } }) };
+}
+
+function responseFormat({ format }: ModelCall, profile: Profile): object | undefined {
   if (format === undefined || format.type === 'text') return undefined;
   if (format.type === 'json_object') return { type: 'json_object' };
   return {
@@ -213,7 +91,7 @@ function responseFormat({ format }: ModelCall) {
       name: format.name,
       schema: format.schema,
       ...(format.description != null && { description: format.description }),
-      ...(format.strict != null && { strict: format.strict }),
+      ...(format.strict != null && profile.strict.schemas && { strict: format.strict }),
     },
   };
 }

@@ -1,4 +1,4 @@
-import type { Item } from '../../api/items.ts';
+import { type Item, isCall, isCallOutput } from '../../api/items.ts';
 import type { ContentPart, InputImagePart } from '../../api/parts.ts';
 import type { ModelCall } from '../../model.ts';
 
@@ -37,10 +37,15 @@ export function textOf(item: Item): Content {
       return contentOf(item.content);
     case 'function_call':
       return { text: `${item.name} ${item.arguments}`, images: [] };
+    case 'custom_tool_call':
+      return { text: `${item.name} ${item.input}`, images: [] };
     case 'function_call_output':
+    case 'custom_tool_call_output':
       return typeof item.output === 'string' ? { text: item.output, images: [] } : contentOf(item.output);
     case 'reasoning':
       return { text: item.summary.map((part) => part.text).join('\n'), images: [] };
+    default:
+      return { text: '', images: [] };
   }
 }
 
@@ -49,6 +54,7 @@ function contentOf(parts: readonly (ContentPart | InputImagePart)[]): Content {
   const images: string[] = [];
   for (const part of parts) {
     if (part.type === 'input_image') images.push(part.image_url);
+    else if (part.type === 'input_file') texts.push(`[file ${part.filename ?? part.file_url ?? ''}]`);
     else if (part.type === 'refusal') texts.push(part.refusal);
     else texts.push(part.text);
   }
@@ -94,10 +100,11 @@ function readCalls(items: readonly Item[]): Pick<Conversation, 'results' | 'call
   const open = new Map<string, { name: string; arguments: string }>();
   const results: Result[] = [];
   for (const [index, item] of items.entries()) {
-    if (item.type === 'function_call') {
+    if (isCall(item)) {
       callIds.add(item.call_id);
-      if (index > turn) open.set(item.call_id, item);
-    } else if (item.type === 'function_call_output') {
+      const given = item.type === 'function_call' ? item.arguments : item.input;
+      if (index > turn) open.set(item.call_id, { name: item.name, arguments: given });
+    } else if (isCallOutput(item)) {
       const asked = open.get(item.call_id);
       if (asked !== undefined) results.push({ name: asked.name, arguments: asked.arguments, ...textOf(item) });
     }

@@ -1,7 +1,9 @@
 import { ApiError } from '../../errors.ts';
 import type { Model, ModelCall, ModelSink, ModelStream } from '../../model.ts';
+import { Budget } from './budget.ts';
 import { type Beat, performanceOf } from './performance.ts';
 import { play } from './player.ts';
+import { inputTokens } from './tokens.ts';
 
 export type DemoOptions = {
   /** Between two pieces of a streamed answer; 0 for none. */
@@ -46,6 +48,13 @@ export function createDemoModel(options: DemoOptions): Model {
       penalties: true,
       forcedCalls: true,
       singleCalls: true,
+      jsonSchema: true,
+      jsonObject: true,
+      images: 'url',
+      files: 'url',
+      grammars: false,
+      serviceTier: true,
+      hostedTools: false,
     },
     stream(call: ModelCall, sink: ModelSink): ModelStream {
       if (running >= maxConcurrent) return play(refusal(), 0, sink, () => undefined);
@@ -55,6 +64,8 @@ export function createDemoModel(options: DemoOptions): Model {
         running -= 1;
       });
     },
+    /** As its usage says. */
+    countTokens: async (call: ModelCall) => inputTokens(call, new Budget()),
   };
 }
 

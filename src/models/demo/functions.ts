@@ -1,6 +1,5 @@
 import type { JsonObject } from '../../api/primitives.ts';
-import type { FunctionTool } from '../../api/tools.ts';
-import type { ModelCall } from '../../model.ts';
+import { type CallableTool, isCallable, type ModelCall } from '../../model.ts';
 import type { Budget } from './budget.ts';
 import type { Conversation } from './conversation.ts';
 import { hintsFrom, isPlaceName } from './hints.ts';
@@ -9,7 +8,13 @@ import { exampleOf } from './schema-example.ts';
 import { asSchema, typesOf } from './schema-merge.ts';
 import { contentStems, maxAnalysedChars, stem, stems } from './words.ts';
 
-export type FunctionCall = { readonly name: string; readonly arguments: string };
+/** `arguments` of a custom tool are its input. */
+export type FunctionCall = {
+  readonly name: string;
+  readonly arguments: string;
+  readonly namespace?: string | undefined;
+  readonly kind?: 'custom';
+};
 
 /** Calls in one turn of the model, and in all its turns for one question. */
 const maxCallsPerTurn = 16;
@@ -59,14 +64,19 @@ export function callsFor(call: ModelCall, conversation: Conversation, budget: Bu
 
 function plannedCalls(call: ModelCall, text: string, budget: Budget): FunctionCall[] {
   const choice = call.toolChoice;
+  const tools = call.tools.filter(isCallable);
   if (typeof choice === 'object') {
-    const named = call.tools.find((tool) => tool.name === choice.name);
+    const named = choice.type === 'hosted' ? undefined : tools.find((tool) => isNamed(tool, choice));
     return named === undefined ? [] : callsOf(named, text, budget);
   }
-  const asked = askedTools(call.tools, text);
+  const asked = askedTools(tools, text);
   const calls = asked.flatMap(({ tool, words }) => callsOf(tool, words, budget));
-  const first = call.tools[0];
+  const first = tools[0];
   return calls.length === 0 && choice === 'required' && first !== undefined ? callsOf(first, text, budget) : calls;
+}
+
+function isNamed(tool: CallableTool, { name, namespace }: { name: string; namespace?: string | undefined }): boolean {
+  return tool.name === name && tool.namespace?.name === namespace;
 }
 
 function unanswered(planned: readonly FunctionCall[], conversation: Conversation): FunctionCall[] {
@@ -93,13 +103,13 @@ function keyOf(call: FunctionCall): string {
   }
 }
 
-type Asked = { readonly tool: FunctionTool; words: string };
+type Asked = { readonly tool: CallableTool; words: string };
 
 /**
  * Each tool that the text asks for, with the clauses that speak of it: in `the weather in Paris and Rome, and the time
  * in Tokyo` the second clause belongs to the first tool. When no clause alone suffices, the whole text is tried.
  */
-function askedTools(tools: readonly FunctionTool[], text: string): Asked[] {
+function askedTools(tools: readonly CallableTool[], text: string): Asked[] {
   const asked: Asked[] = [];
   const telling = tellingWords(tools);
   let newest: Asked | undefined;
@@ -127,12 +137,12 @@ function clausesOf(text: string): string[] {
 }
 
 /** What each word says for which tools. */
-type Telling = ReadonlyMap<string, readonly { readonly tool: FunctionTool; readonly weight: number }[]>;
+type Telling = ReadonlyMap<string, readonly { readonly tool: CallableTool; readonly weight: number }[]>;
 
 /** Reads the names and the beginnings of the descriptions once. A word that many tools have tells none from another. */
-function tellingWords(tools: readonly FunctionTool[]): Telling {
-  const words = new Map<string, { tool: FunctionTool; weight: number }[]>();
-  const add = (word: string, tool: FunctionTool, weight: number) => {
+function tellingWords(tools: readonly CallableTool[]): Telling {
+  const words = new Map<string, { tool: CallableTool; weight: number }[]>();
+  const add = (word: string, tool: CallableTool, weight: number) => {
     const known = words.get(word);
     if (known === undefined) words.set(word, [{ tool, weight }]);
     else if (known.length < maxToolsPerWord) known.push({ tool, weight });
@@ -151,12 +161,12 @@ function tellingWords(tools: readonly FunctionTool[]): Telling {
   return words;
 }
 
-function bestTool(tools: readonly FunctionTool[], telling: Telling, text: string): FunctionTool | undefined {
-  const scores = new Map<FunctionTool, number>();
+function bestTool(tools: readonly CallableTool[], telling: Telling, text: string): CallableTool | undefined {
+  const scores = new Map<CallableTool, number>();
   for (const word of spokenStems(text)) {
     for (const { tool, weight } of telling.get(word) ?? []) scores.set(tool, (scores.get(tool) ?? 0) + weight);
   }
-  let best: FunctionTool | undefined;
+  let best: CallableTool | undefined;
   let bestScore = threshold - 1;
   for (const tool of tools) {
     const score = scores.get(tool) ?? 0;
@@ -180,13 +190,16 @@ function spokenStems(text: string): Set<string> {
 }
 
 /** One call, or one for each place where the function takes one and the text names several. */
-function callsOf(tool: FunctionTool, text: string, budget: Budget): FunctionCall[] {
+function callsOf(tool: CallableTool, text: string, budget: Budget): FunctionCall[] {
+  const { name } = tool;
+  const namespace = tool.namespace?.name;
+  if (tool.type === 'custom') return [{ name, namespace, arguments: text.trim(), kind: 'custom' }];
   const schema = asSchema(tool.parameters);
   const slot = placeSlot(asSchema(schema['properties']), budget);
   const hints = hintsFrom(text, budget);
   const first = exampleOf(schema, { hints, optional: 'hinted' }, budget);
   const values = typeof first === 'object' && first !== null && !Array.isArray(first) ? first : {};
-  const only = { name: tool.name, arguments: JSON.stringify(values) };
+  const only = { name, namespace, arguments: JSON.stringify(values) };
   const places = slot === undefined ? [] : placesIn(text);
   const taken = slot === undefined ? undefined : Reflect.get(values, slot);
   // Long arguments are not written once more for each place.
@@ -194,7 +207,7 @@ function callsOf(tool: FunctionTool, text: string, budget: Budget): FunctionCall
   if (!repeats || !places.includes(String(taken))) return [only];
   return places
     .slice(0, maxCallsPerQuestion)
-    .map((place) => ({ name: tool.name, arguments: JSON.stringify({ ...values, [slot]: place }) }));
+    .map((place) => ({ name, namespace, arguments: JSON.stringify({ ...values, [slot]: place }) }));
 }
 
 /** The first of the properties that takes a place. */

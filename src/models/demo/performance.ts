@@ -48,7 +48,9 @@ function* said(line: Line, index: number, pieceChars: number, left: OutputTokens
   }
   if (line.type === 'call') {
     if (!left.spend(countTokens(line.name))) return;
-    yield { type: 'tool_call', index, callId: line.callId, name: line.name };
+    const { callId, name, namespace, kind } = line;
+    const group = namespace === undefined ? {} : { namespace };
+    yield { type: 'tool_call', index, callId, name, ...group, ...(kind === undefined ? {} : { kind }) };
     for (const delta of pieces(left.cut(line.arguments, false), pieceChars))
       yield { type: 'tool_arguments', index, delta };
     return;

@@ -12,7 +12,7 @@ import { maxAnalysedChars, sentencesOf, shortened, unquoted } from './words.ts';
 /** A part of an answer, in the order in which it is said. `hold` says nothing for so long. */
 export type Line =
   | { readonly type: 'text' | 'reasoning' | 'refusal'; readonly text: string }
-  | { readonly type: 'call'; readonly callId: string; readonly name: string; readonly arguments: string }
+  | ({ readonly type: 'call'; readonly callId: string } & FunctionCall)
   | { readonly type: 'hold'; readonly holdMs: number };
 
 export type Script = { readonly lines: readonly Line[]; readonly end: ModelEnd };

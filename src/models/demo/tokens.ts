@@ -1,5 +1,5 @@
 import type { Usage } from '../../api/response.ts';
-import type { ModelCall } from '../../model.ts';
+import { isCallable, type ModelCall } from '../../model.ts';
 import type { Budget } from './budget.ts';
 import { textOf } from './conversation.ts';
 import { safeEnd } from './words.ts';
@@ -45,7 +45,10 @@ export function inputTokens(call: ModelCall, budget: Budget): number {
     counter.add(text);
     counter.tokens += tokensPerItem + images.length * tokensPerImage;
   }
-  for (const tool of call.tools) counter.addValue([tool.name, tool.description, tool.parameters]);
+  for (const tool of call.tools) {
+    if (!isCallable(tool)) counter.addValue(tool);
+    else counter.addValue([tool.name, tool.description, tool.type === 'function' ? tool.parameters : tool.format]);
+  }
   return counter.tokens;
 }
 
