@@ -44,7 +44,8 @@ function wrongStream(body: string, isThorough: boolean): string | undefined {
   if (at < 0) return `no response.completed: ${body.slice(-500)}`;
   if (!body.endsWith('\n\ndata: [DONE]\n\n')) return `does not end: ${body.slice(-300)}`;
   const deltas = occurrences(body, delta);
-  if (deltas !== chunkCount) return `${deltas} deltas`;
+  // What arrived together may have left together.
+  if (deltas < 1 || deltas > chunkCount) return `${deltas} deltas`;
   const start = at + completed.length;
   const wrong = wrongResponse(
     (JSON.parse(body.slice(start, body.indexOf('\n', start))) as { response: unknown }).response,

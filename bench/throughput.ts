@@ -46,6 +46,7 @@ const variants: readonly Variant[] = [
     cpuUs: { least: 60, towards: 40 },
   },
   { name: 'unstored, log.level=info (default)', flags: () => ['--log.level=info'] },
+  { name: 'unstored, a delta for each chunk', flags: () => ['--no-stream.join-deltas'], only: 'stream' },
   { name: 'unstored, chunks padded as by OpenAI', flags: () => [], model: models.padded, only: 'stream' },
   { name: 'stored in memory', flags: () => [], store: true, share: { json: { least: 0.28, towards: 0.45 } } },
   {

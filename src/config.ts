@@ -72,6 +72,8 @@ export type Config = {
     /** Whether a stream ends with `data: [DONE]`. */
     readonly done: boolean;
     readonly obfuscation: boolean;
+    /** Whether deltas that arrive together leave as one. */
+    readonly joinDeltas: boolean;
   };
   readonly reasoning: { readonly events: 'summary' | 'openai' | 'openresponses' };
   /** What provider data is sealed with. Undefined: the store keeps one. */
@@ -360,6 +362,7 @@ function assemble(found: Found, proxies: Proxies): Config {
       openAfterMs: value('stream.open-after'),
       done: value('stream.done'),
       obfuscation: value('stream.obfuscation'),
+      joinDeltas: value('stream.join-deltas'),
     },
     reasoning: { events: value('reasoning.events') },
     secret: value('secret'),

@@ -181,6 +181,11 @@ export const settings = {
     'true',
     'Whether a stream ends with `data: [DONE]`. Open Responses asks for it; OpenAI does not send it.',
   ),
+  'stream.join-deltas': setting(
+    onOff,
+    'true',
+    'Whether pieces of text that arrive from the model at the same moment leave as one delta. No piece waits for another: it saves work and bytes where a fast model sends many in one packet.',
+  ),
   'stream.obfuscation': setting(
     onOff,
     'false',

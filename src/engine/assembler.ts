@@ -6,7 +6,7 @@ import type { HostedMoment, ModelEnd, ModelEvent, ProviderData } from '../model.
 import type { EncodedItem } from '../store.ts';
 import { OpenHosted } from './hosted-item.ts';
 import { idPrefixes } from './input-items.ts';
-import { type EventSink, EventWriter, OpenCall, type OpenItem, OpenMessage } from './output-items.ts';
+import { type EventSink, EventWriter, type HoldDelta, OpenCall, type OpenItem, OpenMessage } from './output-items.ts';
 import { reasoningId } from './provenance.ts';
 import { OpenReasoning, type ReasoningForm } from './reasoning-item.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -31,6 +31,8 @@ export type AssemblerOptions = {
   readonly now: () => number;
   /** Absent where nobody watches: then only the result is made. */
   readonly sink: EventSink | undefined;
+  /** Absent where each delta is to be an event of its own. */
+  readonly hold?: HoldDelta | undefined;
   readonly obfuscation: (() => string) | undefined;
   /** Call ids of the context: some vendors count theirs from zero in every turn, and outputs find their call by it. */
   readonly takenCallIds: ReadonlySet<string>;
@@ -59,7 +61,7 @@ export class Assembler {
     this.#speaker = options.speaker;
     this.#model = options.speaker.model;
     this.#serviceTier = options.serviceTier;
-    this.#events = new EventWriter(options.sink, options.obfuscation);
+    this.#events = new EventWriter(options);
   }
 
   /** Whether anything was said that a client has seen, or will. */

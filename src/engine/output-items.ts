@@ -6,14 +6,35 @@ import type { EncodedItem } from '../store.ts';
 /** Takes one event, its JSON text whole but for framing. Called in order, synchronously. */
 export type EventSink = (type: string, json: string) => void;
 
+/**
+ * Told that a delta waits, so that what follows in the same turn of the event loop can join it: `flush` sends it, at the
+ * latest at the end of that turn. Whatever other event comes sends it first.
+ */
+export type HoldDelta = (flush: () => void) => void;
+
+/** A delta that waits for more of the same. */
+type HeldDelta = { readonly type: string; readonly prepared: string; readonly tail: string; delta: string };
+
+export type EventWriterOptions = {
+  /** Undefined where nobody watches. */
+  readonly sink: EventSink | undefined;
+  /** Undefined where each delta is an event of its own. */
+  readonly hold?: HoldDelta | undefined;
+  readonly obfuscation?: (() => string) | undefined;
+};
+
 /** Numbers events and sends them out; does nothing where nobody watches. */
 export class EventWriter {
   readonly #sink: EventSink | undefined;
+  readonly #hold: HoldDelta | undefined;
   readonly #obfuscation: (() => string) | undefined;
+  readonly #flush = (): void => this.#send();
+  #held: HeldDelta | undefined;
   #sequence = 0;
 
-  constructor(sink: EventSink | undefined, obfuscation?: () => string) {
+  constructor({ sink, hold, obfuscation }: EventWriterOptions) {
     this.#sink = sink;
+    this.#hold = hold;
     this.#obfuscation = obfuscation;
   }
 
@@ -23,14 +44,43 @@ export class EventWriter {
 
   /** `body` is the JSON text of the event's fields besides `type` and `sequence_number`, without braces. */
   write(type: string, body: string): void {
+    if (this.#held !== undefined) this.#send();
     this.#sink?.(type, `{"type":"${type}","sequence_number":${this.#sequence++},${body}}`);
   }
 
-  /** The same for a delta, from a prepared beginning that ends in `"delta":`: this is the hot path. */
+  /**
+   * The same for a delta, from a prepared beginning that ends in `"delta":`: this is the hot path. Deltas that come
+   * together leave as one, where the transport can wait for the end of the turn: a fast upstream sends many in one piece.
+   */
   writeDelta(type: string, prepared: string, delta: string, tail: string): void {
     if (this.#sink === undefined) return;
+    const held = this.#held;
+    if (held !== undefined) {
+      if (held.prepared === prepared) {
+        held.delta += delta;
+        return;
+      }
+      this.#send();
+    }
+    this.#held = { type, prepared, tail, delta };
+    if (this.#hold === undefined) this.#send();
+    else this.#hold(this.#flush);
+  }
+
+  /** A delta with something of its own, which no other can join. */
+  writeLoneDelta(type: string, prepared: string, delta: string, tail: string): void {
+    if (this.#held !== undefined) this.#send();
+    this.#held = { type, prepared, tail, delta };
+    this.#send();
+  }
+
+  #send(): void {
+    const held = this.#held;
+    if (held === undefined) return;
+    this.#held = undefined;
+    const { type, prepared, delta, tail } = held;
     const padding = this.#obfuscation === undefined ? '' : `,"obfuscation":"${this.#obfuscation()}"`;
-    this.#sink(type, `${prepared}${JSON.stringify(delta)}${tail}${padding},"sequence_number":${this.#sequence++}}`);
+    this.#sink?.(type, `${prepared}${JSON.stringify(delta)}${tail}${padding},"sequence_number":${this.#sequence++}}`);
   }
 }
 
@@ -79,7 +129,7 @@ export class OpenMessage implements OpenItem {
       this.#events.writeDelta(textDelta, part.prepared, delta, ',"logprobs":[]');
     } else {
       part.logprobs.push(...logprobs);
-      this.#events.writeDelta(textDelta, part.prepared, delta, `,"logprobs":${JSON.stringify(logprobs)}`);
+      this.#events.writeLoneDelta(textDelta, part.prepared, delta, `,"logprobs":${JSON.stringify(logprobs)}`);
     }
   }
 

@@ -16,7 +16,7 @@ import {
 } from './failures.ts';
 import { textBytesOf, toStorable } from './input-items.ts';
 import type { LiveRun } from './live-runs.ts';
-import type { EventSink } from './output-items.ts';
+import type { EventSink, HoldDelta } from './output-items.ts';
 import { callFor, type Plan, type Prepared, prepare } from './prepare.ts';
 
 /** Somebody who follows a run event by event. */
@@ -24,6 +24,8 @@ export type RunWatcher = {
   /** The upstream has accepted the call, or has been silent for long: from now on every failure is an event (R13). */
   readonly open: () => void;
   readonly event: EventSink;
+  /** Undefined where each delta is to be an event of its own. */
+  readonly hold?: HoldDelta | undefined;
 };
 
 /** How a run ended. `json` is the whole response; empty where the client had left. */
@@ -152,6 +154,7 @@ export class Run implements LiveRun {
       mintId: deps.mintId,
       now: deps.now,
       sink: this.#watcher?.event,
+      hold: this.#watcher?.hold,
       obfuscation: obfuscate ? obfuscation : undefined,
       takenCallIds: prepared.takenCallIds,
     });

@@ -15,7 +15,12 @@ export type HttpContext = {
   readonly models: ModelLister;
   readonly tokenizer: Tokenizer;
   readonly validation: ValidateOptions;
-  readonly stream: { readonly keepAliveMs: number; readonly writeTimeoutMs: number; readonly done: boolean };
+  readonly stream: {
+    readonly keepAliveMs: number;
+    readonly writeTimeoutMs: number;
+    readonly done: boolean;
+    readonly joinDeltas: boolean;
+  };
   /** Whether bodies and answers go to the log. */
   readonly logsContent: boolean;
   /** @throws ApiError 401 where nobody has vouched for this caller's credential, and one is needed to create state. */

@@ -55,6 +55,7 @@ async function streamResponse(
       });
     },
     event: (type, json) => sse?.event(type, json),
+    hold: context.stream.joinDeltas ? (flush) => sse?.hold(flush) : undefined,
   });
   reply.hijack();
   watchClient(reply, run);

@@ -21,6 +21,8 @@ export class SseStream {
   readonly #options: SseOptions;
   readonly #keepAlive: NodeJS.Timeout;
   #buffer = '';
+  /** Sends the delta that waits, if any. */
+  #held: (() => void) | undefined;
   #isScheduled = false;
   #isQuiet = true;
   #isFull = false;
@@ -50,9 +52,14 @@ export class SseStream {
   event(type: string, json: string): void {
     if (this.#isEnded) return;
     this.#buffer += `event: ${type}\ndata: ${json}\n\n`;
-    if (this.#isScheduled) return;
-    this.#isScheduled = true;
-    setImmediate(() => this.#flush());
+    this.#schedule();
+  }
+
+  /** A delta waits for others, until this turn ends. */
+  hold(flush: () => void): void {
+    if (this.#isEnded) return;
+    this.#held = flush;
+    this.#schedule();
   }
 
   end(): void {
@@ -65,7 +72,15 @@ export class SseStream {
     expectReading(this.#raw, this.#options.writeTimeoutMs);
   }
 
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(() => this.#flush());
+  }
+
   #flush(): void {
+    this.#held?.();
+    this.#held = undefined;
     this.#isScheduled = false;
     if (this.#isEnded || this.#buffer === '') return;
     this.#isQuiet = false;

@@ -26,7 +26,7 @@ const defaults: Config = {
   mongodb: { uri: undefined, database: undefined },
   context: { maxBytes: 32 * MiB },
   conversation: { leaseMs: 15_000 },
-  stream: { openAfterMs: 10_000, keepAliveMs: 15_000, done: true, obfuscation: false },
+  stream: { openAfterMs: 10_000, keepAliveMs: 15_000, done: true, obfuscation: false, joinDeltas: true },
   reasoning: { events: 'summary' },
   secret: undefined,
   upstream: {
@@ -54,6 +54,7 @@ type Good = readonly [key: string, text: string, read: (config: Config) => unkno
 
 /** Every setting with a fixed name, so that none is wired to another's field. */
 const good: readonly Good[] = [
+  ['stream.join-deltas', 'false', (c) => c.stream.joinDeltas, false],
   ['reasoning.events', 'openai', (c) => c.reasoning.events, 'openai'],
   ['upstream.unsupported', 'drop', (c) => c.upstream.unsupported, 'drop'],
   ['secret', 's'.repeat(32), (c) => c.secret, 's'.repeat(32)],

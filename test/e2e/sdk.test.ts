@@ -163,7 +163,7 @@ describe.each(storeTypes)('the openai SDK, with a changed base_url alone, on %s'
   });
 
   it.each(['summary', 'openai'])('the helper takes reasoning as reasoning.events=%s', async (form) => {
-    const client = await connect({ 'reasoning.events': form });
+    const client = await connect({ 'reasoning.events': form, 'stream.join-deltas': 'false' });
     const stream = client.responses.stream({ model: 'demo', input: 'demo: think hard', store: true });
     const deltas: string[] = [];
     stream.on('event', (event) => {

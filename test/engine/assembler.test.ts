@@ -17,7 +17,7 @@ type Reason = 'stop' | 'max_output_tokens' | 'content_filter' | 'error';
 function play(
   said: readonly Said[],
   reason: Reason,
-  options: { watched?: boolean; taken?: string[]; obfuscated?: boolean; form?: ReasoningForm } = {},
+  options: { watched?: boolean; taken?: string[]; obfuscated?: boolean; form?: ReasoningForm; joined?: boolean } = {},
 ) {
   const events: WireEvent[] = [];
   const echo = echoOf(
@@ -33,6 +33,8 @@ function play(
     mintId,
     now: Date.now,
     sink: options.watched === false ? undefined : (event, json) => void events.push({ event, data: JSON.parse(json) }),
+    // As if everything came in one turn: what waits goes when something else comes.
+    hold: options.joined === true ? () => {} : undefined,
     obfuscation: options.obfuscated === true ? () => 'xyz' : undefined,
     takenCallIds: new Set(options.taken),
   });
@@ -94,22 +96,47 @@ const said: fc.Arbitrary<Said> = fc.oneof(
   }),
 );
 const forms = fc.constantFrom<ReasoningForm>('summary', 'openai', 'openresponses');
+const flags = fc.record({ obfuscated: fc.boolean(), joined: fc.boolean() });
 const reasons = fc.constantFrom<Reason>('stop', 'max_output_tokens', 'content_filter', 'error');
 
 describe('the assembler', () => {
   it('whatever a model says, the events are in order and add up to the final snapshot', () => {
     fc.assert(
-      fc.property(fc.array(said, { maxLength: 25 }), reasons, fc.boolean(), forms, (list, reason, obfuscated, form) => {
-        // What the model itself has ended is not what was cut.
-        const isCut = reason === 'max_output_tokens' || reason === 'content_filter';
-        const said = isCut ? list.filter(({ type }) => type !== 'spoken_end') : list;
-        const { events, response } = play(said, reason, { obfuscated, form });
-        checkEvents(events);
-        checkResponse(response);
-        expect(events.at(-1)?.data.response).toEqual(response);
-      }),
+      fc.property(
+        fc.array(said, { maxLength: 25 }),
+        reasons,
+        forms,
+        flags,
+        (list, reason, form, { obfuscated, joined }) => {
+          // What the model itself has ended is not what was cut.
+          const isCut = reason === 'max_output_tokens' || reason === 'content_filter';
+          const said = isCut ? list.filter(({ type }) => type !== 'spoken_end') : list;
+          const { events, response } = play(said, reason, { obfuscated, form, joined });
+          checkEvents(events);
+          checkResponse(response);
+          expect(events.at(-1)?.data.response).toEqual(response);
+        },
+      ),
       { numRuns: 500 },
     );
+  });
+
+  it('joins deltas that come together, where the transport waits for the end of the turn', () => {
+    const list: Said[] = [
+      { type: 'reasoning', delta: 'h' },
+      { type: 'reasoning', delta: 'm' },
+      { type: 'text', delta: 'a' },
+      { type: 'text', delta: 'b"' },
+      { type: 'text', delta: 'c', logprobs: [{ token: 'c', logprob: -1, bytes: [99], top_logprobs: [] }] },
+      { type: 'text', delta: 'd' },
+      { type: 'tool_call', index: 0, callId: 'call_a', name: 'f' },
+      { type: 'tool_arguments', index: 0, delta: '{"x"' },
+      { type: 'tool_arguments', index: 0, delta: ':1}' },
+    ];
+    const deltasOf = (joined: boolean) =>
+      play(list, 'stop', { joined }).events.flatMap(({ data }) => ('delta' in data ? [data['delta']] : []));
+    expect(deltasOf(true)).toEqual(['hm', 'ab"', 'c', 'd', '{"x":1}']);
+    expect(deltasOf(false)).toEqual(['h', 'm', 'a', 'b"', 'c', 'd', '{"x"', ':1}']);
   });
 
   it('says the same with nobody watching', () => {

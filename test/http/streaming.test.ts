@@ -5,7 +5,16 @@ import { connect, type Socket } from 'node:net';
 import { expect, it, onTestFinished } from 'vitest';
 import { eventsOf, serve } from '../support/harness.ts';
 import { serveScripted } from '../support/scripted-server.ts';
-import { answerStatus, answerText, chunk, hang, hangAfter, type Reply, textChunks } from '../support/upstream.ts';
+import {
+  answerStatus,
+  answerText,
+  chunk,
+  hang,
+  hangAfter,
+  type Reply,
+  sseText,
+  textChunks,
+} from '../support/upstream.ts';
 
 const model = 'm';
 
@@ -273,3 +282,26 @@ it('an upstream that says half and is silent leaves the stream open until the cl
   open.leave();
   await upstream.requests[0]?.gone;
 });
+
+it.each([true, false])(
+  'pieces of text that come at the same moment leave together, unless told not to (%s)',
+  async (joined) => {
+    const pieces = ['one ', 'two ', 'three ', 'four'];
+    const { server } = await serveScripted(
+      (reply) => {
+        const chunks = [...pieces.map((content) => chunk({ content })), chunk({}, 'stop')];
+        reply.open();
+        // In one packet.
+        reply.response.write(sseText(chunks));
+        reply.end();
+      },
+      { 'stream.join-deltas': String(joined) },
+    );
+    const { events } = await server.stream({ model, input: 'x' });
+    const deltas = events
+      .filter(({ event }) => event === 'response.output_text.delta')
+      .map(({ data }) => data['delta']);
+    expect(deltas).toEqual(joined ? [pieces.join('')] : pieces);
+    expect(events.at(-1)?.data.response.output[0].content[0].text).toBe(pieces.join(''));
+  },
+);
