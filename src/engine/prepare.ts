@@ -6,7 +6,7 @@ import type { Context, ContextEntry, EntryPlace } from '../store.ts';
 import { echoOf, tierOf } from './echo.ts';
 import type { Caller, EngineDeps } from './engine.ts';
 import { conversationNotFound, previousNotFound } from './failures.ts';
-import { fitItems, fitRequest } from './features.ts';
+import { type Fitted, fitItems, fitRequest } from './features.ts';
 import { messageFromText, type NewItem, resolveInput, textBytesOf } from './input-items.ts';
 import { pair } from './pairing.ts';
 import { seenBy } from './provenance.ts';
@@ -25,8 +25,8 @@ export type Plan = {
   readonly store: boolean;
   readonly conversationId: string | undefined;
   readonly tools: ToolPlan;
-  /** What of the request the model can't do, and the operator lets go. */
-  readonly dropped: readonly string[];
+  /** The call of the first one without its items, and what of the request that model can't do. */
+  readonly fitted: Fitted;
 };
 
 /** A run that is ready to call its model. */
@@ -60,10 +60,10 @@ export function plan(request: CreateResponse, caller: Caller, deps: EngineDeps):
   const { conversation } = request;
   const conversationId = typeof conversation === 'string' ? conversation : conversation?.id;
   const asked = { request, caller, tools };
-  const { dropped } = fitRequest(draft(asked, resolved, deps), fittingOf(request, resolved, deps));
+  const fitted = fitRequest(draft(asked, resolved, deps), fittingOf(request, resolved, deps));
   return {
     ...asked,
-    dropped,
+    fitted,
     resolved,
     responseId: deps.mintId('resp'),
     createdAt: deps.now(),
@@ -168,7 +168,7 @@ export function callFor(
   deps: EngineDeps,
 ): { readonly call: ModelCall; readonly dropped: readonly string[] } {
   const fitting = fittingOf(plan.request, resolved, deps);
-  const { call, dropped } = fitRequest(draft(plan, resolved, deps), fitting);
+  const { call, dropped } = resolved === plan.resolved ? plan.fitted : fitRequest(draft(plan, resolved, deps), fitting);
   const fitted = fitItems({ ...call, items }, inputItems, fitting);
   const seen = seenBy(resolved.provider, fitted.call.items, plan.caller.tenant, deps.sealer);
   return { call: { ...fitted.call, ...seen }, dropped: [...dropped, ...fitted.dropped] };

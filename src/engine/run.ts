@@ -74,7 +74,7 @@ export class Run implements LiveRun {
     this.tenant = plan.caller.tenant;
     this.conversationId = plan.conversationId;
     this.responseId = plan.responseId;
-    this.#dropped = new Set(plan.dropped);
+    this.#dropped = new Set(plan.fitted.dropped);
     this.#settle = Promise.withResolvers();
     this.result = this.#settle.promise;
     this.ended = this.result.then(

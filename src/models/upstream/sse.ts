@@ -4,6 +4,7 @@ const lineFeed = 10;
 const carriageReturn = 13;
 const space = 32;
 const byteOrderMark = 0xfeff;
+const firstNonAscii = 0x80;
 
 /**
  * Server-sent events, bytes in and the `data` of each event out, however the bytes are cut: lines end in LF, CRLF or
@@ -18,6 +19,8 @@ export class SseDecoder {
   #line = '';
   #data: string | undefined;
   #first = true;
+  /** Whether the last piece ended in a whole character for certain. */
+  #isWhole = true;
   /** The last piece ended in CR: an LF that opens the next one belongs to it. */
   #skipLineFeed = false;
 
@@ -28,7 +31,7 @@ export class SseDecoder {
 
   /** Takes a piece. False: an event grew past the limit, and nothing more can be read. */
   feed(bytes: Buffer): boolean {
-    const text = this.#utf8.write(bytes);
+    const text = this.#decode(bytes);
     if (text === '') return true;
     let at = this.#skip(text);
     let nextLf = text.indexOf('\n', at);
@@ -62,6 +65,14 @@ export class SseDecoder {
     const data = this.#data;
     this.#data = undefined;
     return data;
+  }
+
+  /** A piece that ends in ASCII, behind one that did, holds whole characters: nearly all do, and need no decoder's memory. */
+  #decode(bytes: Buffer): string {
+    const isWhole = (bytes.at(-1) ?? firstNonAscii) < firstNonAscii;
+    const text = isWhole && this.#isWhole ? bytes.toString() : this.#utf8.write(bytes);
+    this.#isWhole = isWhole;
+    return text;
   }
 
   #skip(text: string): number {
