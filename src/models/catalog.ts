@@ -148,11 +148,20 @@ export class Catalog implements ModelCatalog, ModelLister {
     const lines = demo === undefined ? [] : ['demo: a scripted model, no key and no network needed'];
     const aliases = [...this.#exact, ...this.#options.aliases.map(({ alias, targets }) => [alias, targets] as const)];
     for (const [alias, targets] of new Map(aliases)) lines.push(`${alias}: ${targets.join(', else ')}`);
+    const others: string[] = [];
     for (const provider of providers.values()) {
       const isDefault = provider.name === defaultProvider;
+      if (!isDefault && !provider.isConfigured) {
+        others.push(provider.name);
+        continue;
+      }
       const name = isDefault ? `any other name, and ${provider.name}/MODEL` : `${provider.name}/MODEL`;
       const key = provider.hasOwnKey ? "with the server's key" : "with the client's own key";
       lines.push(`${name}: ${provider.baseUrl}, ${key}`);
+    }
+    if (others.length > 0) {
+      const separator = providers.get(defaultProvider)?.hostsOthers === true ? '@' : '/';
+      lines.push(`NAME${separator}MODEL, with the client's own key, where NAME is: ${others.join(', ')}`);
     }
     return lines;
   }

@@ -102,3 +102,21 @@ describe('an alias of several models', () => {
     );
   });
 });
+
+describe('what can be called, for the operator', () => {
+  it.each([
+    [false, '/'],
+    [true, '@'],
+  ])('names vendors that nobody configured in one line (the default hosts others: %s)', (hostsOthers, separator) => {
+    const providers = [
+      provider('main', { ...configured, hostsOthers, baseUrl: 'http://m' }),
+      provider('x'),
+      provider('y'),
+    ];
+    const lines = catalog(providers, 'main').describe();
+    expect(lines).toEqual([
+      "any other name, and main/MODEL: http://m, with the client's own key",
+      `NAME${separator}MODEL, with the client's own key, where NAME is: x, y`,
+    ]);
+  });
+});
