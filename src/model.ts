@@ -38,6 +38,23 @@ export type ModelFeatures = {
   readonly hostedTools: boolean;
 };
 
+/** What a model can do that can do everything. */
+export const allFeatures: ModelFeatures = {
+  logprobs: true,
+  verbosity: true,
+  reasoningEffort: true,
+  penalties: true,
+  forcedCalls: true,
+  singleCalls: true,
+  jsonSchema: true,
+  jsonObject: true,
+  images: 'url',
+  files: 'url',
+  grammars: true,
+  serviceTier: true,
+  hostedTools: true,
+};
+
 /** The header of upstream calls in which servers of this kind name themselves, so that a loop is noticed. */
 export const viaHeader = 'x-open-responses-via';
 
@@ -89,6 +106,37 @@ export type ModelCall = {
   readonly credential: string | undefined;
   /** Ids of the servers that this call has passed, ours included (`x-open-responses-via`). */
   readonly via: readonly string[];
+};
+
+/** A call that asks for nothing, whole. */
+export const emptyCall: ModelCall = {
+  model: '',
+  instructions: undefined,
+  items: [],
+  tools: [],
+  toolChoice: 'auto',
+  parallelToolCalls: undefined,
+  maxToolCalls: undefined,
+  format: undefined,
+  verbosity: undefined,
+  reasoningEffort: undefined,
+  reasoningSummary: undefined,
+  providerData: new Map(),
+  maxOutputTokens: undefined,
+  temperature: undefined,
+  topP: undefined,
+  topLogprobs: undefined,
+  presencePenalty: undefined,
+  frequencyPenalty: undefined,
+  serviceTier: undefined,
+  promptCacheKey: undefined,
+  promptCacheRetention: undefined,
+  promptCacheOptions: undefined,
+  safetyIdentifier: undefined,
+  include: [],
+  streamed: false,
+  credential: undefined,
+  via: [],
 };
 
 /** A tool that a model is offered. Functions and custom tools of a `namespace` say so, and are offered one by one. */

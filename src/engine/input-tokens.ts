@@ -1,7 +1,7 @@
 import type { CreateResponse } from '../api/create-response.ts';
 import type { CountTokens } from '../api/input-tokens.ts';
 import { ApiError } from '../errors.ts';
-import type { Model, ModelCall, ModelCatalog, ResolvedModel } from '../model.ts';
+import { allFeatures, type Model, type ModelCall, type ModelCatalog, type ResolvedModel } from '../model.ts';
 import type { Tokenizer } from '../tokenizer.ts';
 import type { Caller, EngineDeps } from './engine.ts';
 import { callFor, plan, prepare } from './prepare.ts';
@@ -84,21 +84,7 @@ const noName = '';
 /** A model for requests that name none: it could do everything, and nobody asks it. */
 const nobody: ResolvedModel = {
   model: {
-    features: {
-      logprobs: true,
-      verbosity: true,
-      reasoningEffort: true,
-      penalties: true,
-      forcedCalls: true,
-      singleCalls: true,
-      jsonSchema: true,
-      jsonObject: true,
-      images: 'url',
-      files: 'url',
-      grammars: true,
-      serviceTier: true,
-      hostedTools: true,
-    },
+    features: allFeatures,
     stream: () => {
       throw new Error('nobody was asked for an answer');
     },

@@ -17,7 +17,15 @@ export type ReasoningOptions = {
 
 type Kind = 'summary' | 'text';
 
-type Part = { readonly kind: Kind; readonly index: number; readonly prepared: string; text: string };
+type Part = {
+  readonly kind: Kind;
+  readonly index: number;
+  /** What its events are called, less what happens, and its deltas. */
+  readonly events: string;
+  readonly type: string;
+  readonly prepared: string;
+  text: string;
+};
 
 const textEvents: Readonly<Record<'openai' | 'openresponses', string>> = {
   openai: 'response.reasoning_text',
@@ -54,7 +62,7 @@ export class OpenReasoning implements OpenItem {
   delta(delta: string, summaryPart: number | undefined): void {
     const part = summaryPart === undefined ? this.#textPart() : this.#summaryPart(summaryPart);
     part.text += delta;
-    this.#events.writeDelta(`${this.#eventsOf(part)}.delta`, part.prepared, delta, '');
+    this.#events.writeDelta(part.type, part.prepared, delta, '');
   }
 
   /** Opaque data of the provider; kept in order. */
@@ -98,8 +106,9 @@ export class OpenReasoning implements OpenItem {
     this.#closePart();
     const index = list.length;
     const place = `${this.#place},"${indexName(kind)}":${index}`;
-    const type = `${kind === 'summary' ? summaryEvents : this.#textEvents()}.delta`;
-    const part: Part = { kind, index, prepared: `{"type":"${type}",${place},"delta":`, text: '' };
+    const events = kind === 'summary' ? summaryEvents : this.#textEvents();
+    const type = `${events}.delta`;
+    const part: Part = { kind, index, events, type, prepared: `{"type":"${type}",${place},"delta":`, text: '' };
     list.push(part);
     this.#open = part;
     this.#events.write(`${partEvents(kind)}.added`, `${place},"part":${JSON.stringify(partOf(part))}`);
@@ -111,12 +120,8 @@ export class OpenReasoning implements OpenItem {
     this.#open = undefined;
     if (part === undefined || !this.#events.isWatched) return;
     const place = `${this.#place},"${indexName(part.kind)}":${part.index}`;
-    this.#events.write(`${this.#eventsOf(part)}.done`, `${place},"text":${JSON.stringify(part.text)}`);
+    this.#events.write(`${part.events}.done`, `${place},"text":${JSON.stringify(part.text)}`);
     this.#events.write(`${partEvents(part.kind)}.done`, `${place},"part":${JSON.stringify(partOf(part))}`);
-  }
-
-  #eventsOf(part: Part): string {
-    return part.kind === 'summary' ? summaryEvents : this.#textEvents();
   }
 
   #textEvents(): string {

@@ -1,5 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Model, ModelCall, ModelEnd, ModelEvent, ModelSink, ModelStream } from '../../src/model.ts';
+import {
+  emptyCall,
+  type Model,
+  type ModelCall,
+  type ModelEnd,
+  type ModelEvent,
+  type ModelSink,
+  type ModelStream,
+} from '../../src/model.ts';
 
 /**
  * What a model is asked to do. `text`: answer with a text of at least three deltas when streamed, and with usage.
@@ -15,39 +23,9 @@ export type ModelFixture = {
   close(): Promise<void>;
 };
 
-const emptyCall: ModelCall = {
-  model: 'test-model',
-  instructions: undefined,
-  items: [],
-  tools: [],
-  toolChoice: 'auto',
-  parallelToolCalls: undefined,
-  format: undefined,
-  verbosity: undefined,
-  reasoningEffort: undefined,
-  reasoningSummary: undefined,
-  providerData: new Map(),
-  maxOutputTokens: undefined,
-  temperature: undefined,
-  topP: undefined,
-  topLogprobs: undefined,
-  presencePenalty: undefined,
-  frequencyPenalty: undefined,
-  serviceTier: undefined,
-  promptCacheKey: undefined,
-  maxToolCalls: undefined,
-  promptCacheRetention: undefined,
-  promptCacheOptions: undefined,
-  safetyIdentifier: undefined,
-  include: [],
-  streamed: true,
-  credential: undefined,
-  via: [],
-};
-
 /** A call with these fields and nothing else set. */
 export function modelCall(fields: Partial<ModelCall> = {}): ModelCall {
-  return { ...emptyCall, ...fields };
+  return { ...emptyCall, model: 'test-model', streamed: true, ...fields };
 }
 
 /** A user message that says `text`. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Item } from '../../src/api/items.ts';
 import { fitItems, fitRequest } from '../../src/engine/features.ts';
-import type { ModelCall, ModelFeatures } from '../../src/model.ts';
+import { allFeatures, type ModelCall, type ModelFeatures } from '../../src/model.ts';
 import { modelCall } from '../contracts/model.ts';
 
 const nothing: ModelFeatures = {
@@ -18,21 +18,6 @@ const nothing: ModelFeatures = {
   grammars: false,
   serviceTier: false,
   hostedTools: false,
-};
-const everything: ModelFeatures = {
-  logprobs: true,
-  verbosity: true,
-  reasoningEffort: true,
-  penalties: true,
-  forcedCalls: true,
-  singleCalls: true,
-  jsonSchema: true,
-  jsonObject: true,
-  images: 'url',
-  files: 'url',
-  grammars: true,
-  serviceTier: true,
-  hostedTools: true,
 };
 const f = { type: 'function', name: 'f' } as const;
 const search = { type: 'web_search' } as const;
@@ -67,7 +52,7 @@ describe('what a model can not do', () => {
     const left = fitRequest(call, dropped(nothing));
     expect(left.dropped).toEqual([param]);
     expect(left.call).toEqual({ ...call, ...without });
-    expect(fitRequest(call, rejected(everything))).toEqual({ call, dropped: [] });
+    expect(fitRequest(call, rejected(allFeatures))).toEqual({ call, dropped: [] });
   });
 
   it.each<Partial<ModelCall>>([

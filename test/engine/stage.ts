@@ -1,7 +1,7 @@
 import { type Caller, Engine, type EngineDeps } from '../../src/engine/engine.ts';
 import { Sealer } from '../../src/engine/sealer.ts';
 import { mintId } from '../../src/ids.ts';
-import type { Model, ModelCall, ModelEvent, ModelSink } from '../../src/model.ts';
+import { allFeatures, type Model, type ModelCall, type ModelEvent, type ModelSink } from '../../src/model.ts';
 import type { Store } from '../../src/store.ts';
 import { createMemoryStore } from '../../src/stores/memory/store.ts';
 import type { WireEvent } from '../support/harness.ts';
@@ -10,21 +10,7 @@ export const caller: Caller = { tenant: 't', credential: undefined, provider: un
 
 /** A model that says what a test wants, when it wants it. */
 export class Puppet implements Model {
-  readonly features = {
-    logprobs: true,
-    verbosity: true,
-    reasoningEffort: true,
-    penalties: true,
-    forcedCalls: true,
-    singleCalls: true,
-    jsonSchema: true,
-    jsonObject: true,
-    images: 'url',
-    files: 'url',
-    grammars: true,
-    serviceTier: true,
-    hostedTools: true,
-  } as const;
+  readonly features = allFeatures;
   readonly aborted = Promise.withResolvers<void>();
   readonly calls: ModelCall[] = [];
   #called = Promise.withResolvers<ModelSink>();

@@ -1,51 +1,19 @@
 import { type LoadedPackage, loadPackage } from '../../src/models/ai-sdk/load.ts';
 import { createAiSdkProvider } from '../../src/models/ai-sdk/provider.ts';
-import { createDispatcher } from '../../src/models/http-client.ts';
-import { type Handler, startUpstream, type UpstreamRequest } from '../support/upstream.ts';
-import { type Setting, upstreamConfig } from './support.ts';
+import type { Handler, UpstreamRequest } from '../support/upstream.ts';
+import { type Setting, upstreamScene } from './support.ts';
 
 export type AiSdkSetting = Setting & { readonly loaded?: LoadedPackage };
 
-/** A model through a package, over a scripted vendor. Retries wait no time; `delays` records how long they would have. */
+/** A model through a package, over a scripted vendor. */
 export async function aiSdkScene(
   packageName: string,
   script: Handler | readonly Handler[],
   setting: AiSdkSetting = {},
 ) {
   const loaded = setting.loaded ?? (await loadPackage(packageName, 'acme'));
-  const upstream = await startUpstream(script);
-  const config = { ...upstreamConfig, ...setting.upstream };
-  const client = createDispatcher(config);
-  const delays: number[] = [];
-  const warnings: { readonly fields: object; readonly message: string }[] = [];
-  const provider = createAiSdkProvider({
-    provider: {
-      name: 'acme',
-      baseUrl: setting.url ?? upstream.url,
-      apiKey: 'apiKey' in setting ? setting.apiKey : 'sk-the-servers-own-key',
-      headers: setting.headers ?? {},
-    },
-    loaded,
-    upstream: config,
-    dispatcher: client.dispatcher,
-    logger: { warn: (fields, message) => warnings.push({ fields, message }) },
-    schedule(delayMs, wake) {
-      const isBackoff = delayMs <= 2_000 && delayMs !== config.timeoutMs;
-      if (isBackoff) {
-        delays.push(delayMs);
-        setting.onBackoff?.();
-      }
-      const timer = setTimeout(wake, isBackoff ? 0 : delayMs);
-      return () => clearTimeout(timer);
-    },
-    now: () => Date.UTC(2026, 0, 1),
-    random: () => 0.5,
-  });
-  const close = async () => {
-    await client.close();
-    await upstream.close();
-  };
-  return { ...provider, upstream, delays, warnings, close, [Symbol.asyncDispose]: close };
+  const { options, ...rest } = await upstreamScene(script, setting);
+  return { ...rest, ...createAiSdkProvider({ ...options, loaded }), warnings: rest.warned };
 }
 
 /** Events of a stream as a vendor sends them, without `[DONE]`. */

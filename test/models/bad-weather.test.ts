@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest';
-import type { ModelCall } from '../../src/model.ts';
 import { modelCall, run, textOf } from '../contracts/model.ts';
 import {
   answerBytes,
@@ -11,29 +10,15 @@ import {
   cutAfter,
   cutAtOnce,
   endless,
-  type Handler,
   hang,
   hangAfter,
   refusedUrl,
   sseText,
   textChunks,
 } from '../support/upstream.ts';
-import { play, type Setting, scene, types } from './support.ts';
+import { play, type Setting, scene, types, type Weather } from './support.ts';
 
-type Case = {
-  readonly handler: Handler;
-  readonly setting?: Setting;
-  readonly call?: Partial<ModelCall>;
-  readonly error: {
-    kind: string;
-    code?: string | null;
-    param?: string | null;
-    retryAfterMs?: number;
-    message?: RegExp;
-  };
-  /** The upstream had accepted the call. */
-  readonly started: boolean;
-};
+type Case = Weather;
 
 const openaiError = (message: string, more: object = {}) => ({
   error: { message, type: 'x', param: null, code: null, ...more },

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { ModelCall, ModelEvent } from '../../src/model.ts';
+import type { ModelEvent } from '../../src/model.ts';
 import { modelCall, run, textOf } from '../contracts/model.ts';
 import {
   answerEvents,
@@ -19,22 +19,9 @@ import {
   refusedUrl,
 } from '../support/upstream.ts';
 import { type ResponsesSetting, responsesScene } from './responses-support.ts';
-import { play, types } from './support.ts';
+import { play, types, type Weather } from './support.ts';
 
-type Case = {
-  readonly handler: Handler;
-  readonly setting?: ResponsesSetting;
-  readonly call?: Partial<ModelCall>;
-  readonly error: {
-    kind: string;
-    code?: string | null;
-    param?: string | null;
-    retryAfterMs?: number;
-    message?: RegExp;
-  };
-  /** The upstream had accepted the call. */
-  readonly started: boolean;
-};
+type Case = Weather<ResponsesSetting>;
 
 const openaiError = (message_: string, more: object = {}) => ({
   error: { message: message_, type: 'invalid_request_error', param: null, code: null, ...more },

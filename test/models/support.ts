@@ -37,42 +37,54 @@ export type Setting = {
   readonly onBackoff?: () => void;
 };
 
-/** A model over a scripted upstream. Retries wait no time; `delays` records how long they would have. */
-export async function scene(script: Handler | readonly Handler[], setting: Setting = {}) {
+/** A scripted upstream, and what a model over it is made with. Retries wait no time; `delays` records how long they would have. */
+export async function upstreamScene(script: Handler | readonly Handler[], setting: Setting) {
   const upstream: Upstream = await startUpstream(script);
   const config = { ...upstreamConfig, ...setting.upstream };
   const client: HttpClient = createDispatcher(config);
   const delays: number[] = [];
+  const warned: { readonly fields: object; readonly message: string }[] = [];
   const warnings: string[] = [];
-  const model = createChatCompletionsModel({
+  const options = {
     provider: {
       name: 'acme',
       baseUrl: setting.url ?? upstream.url,
       apiKey: 'apiKey' in setting ? setting.apiKey : 'sk-the-servers-own-key',
       headers: setting.headers ?? {},
     },
-    profile: profileOf(setting.profile ?? 'generic'),
     upstream: config,
     dispatcher: client.dispatcher,
-    logger: { warn: (_fields, message) => warnings.push(message) },
-    schedule(delayMs, wake) {
+    logger: {
+      warn(fields: object, message: string) {
+        warned.push({ fields, message });
+        warnings.push(message);
+      },
+    },
+    schedule(delayMs: number, wake: () => void) {
       // Backoff is at most 2 s; the bounds on the call are longer, or set short by the test.
-      const backoff = delayMs <= 2_000 && delayMs !== config.timeoutMs;
-      if (backoff) {
+      const isBackoff = delayMs <= 2_000 && delayMs !== config.timeoutMs;
+      if (isBackoff) {
         delays.push(delayMs);
         setting.onBackoff?.();
       }
-      const timer = setTimeout(wake, backoff ? 0 : delayMs);
+      const timer = setTimeout(wake, isBackoff ? 0 : delayMs);
       return () => clearTimeout(timer);
     },
     now: () => Date.UTC(2026, 0, 1),
     random: () => 0.5,
-  });
+  };
   const close = async () => {
     await client.close();
     await upstream.close();
   };
-  return { model, upstream, client, delays, warnings, close, [Symbol.asyncDispose]: close };
+  return { upstream, client, delays, warnings, warned, options, close, [Symbol.asyncDispose]: close };
+}
+
+/** A model over a scripted upstream that speaks Chat Completions. */
+export async function scene(script: Handler | readonly Handler[], setting: Setting = {}) {
+  const { options, ...rest } = await upstreamScene(script, setting);
+  const profile = profileOf(setting.profile ?? 'generic');
+  return { ...rest, model: createChatCompletionsModel({ ...options, profile }) };
 }
 
 /** Plays one call to its end. */
@@ -83,3 +95,19 @@ export async function play(model: Model, fields: Partial<ModelCall> = {}) {
 }
 
 export const types = (events: readonly ModelEvent[]) => events.map((event) => event.type);
+
+/** Something that can go wrong with an upstream, and how it is told. */
+export type Weather<S extends Setting = Setting> = {
+  readonly handler: Handler;
+  readonly setting?: S;
+  readonly call?: Partial<ModelCall>;
+  readonly error: {
+    kind: string;
+    code?: string | null;
+    param?: string | null;
+    retryAfterMs?: number;
+    message?: RegExp;
+  };
+  /** The upstream had accepted the call. */
+  readonly started: boolean;
+};

@@ -5,7 +5,7 @@ import type { Item } from '../../src/api/items.ts';
 import type { ContentPart, InputImagePart } from '../../src/api/parts.ts';
 import type { Usage } from '../../src/api/response.ts';
 import type { ApiError } from '../../src/errors.ts';
-import type { Model, ModelCall, ModelEvent } from '../../src/model.ts';
+import { emptyCall, type Model, type ModelCall, type ModelEvent } from '../../src/model.ts';
 import { createDemoModel, type DemoOptions } from '../../src/models/demo/demo.ts';
 
 export type DemoUpstreamOptions = Partial<DemoOptions> & {
@@ -159,8 +159,8 @@ type ChatRequest = {
 function callOf(body: ChatRequest): ModelCall {
   const choice = body.tool_choice ?? 'auto';
   return {
+    ...emptyCall,
     model: body.model,
-    instructions: undefined,
     items: body.messages.flatMap((message, index) => itemsOf(message, index)),
     tools: (body.tools ?? []).map((tool) => ({
       type: 'function',
@@ -174,24 +174,8 @@ function callOf(body: ChatRequest): ModelCall {
     format: formatOf(body.response_format),
     verbosity: body.verbosity,
     reasoningEffort: body.reasoning_effort,
-    reasoningSummary: undefined,
-    providerData: new Map(),
-    serviceTier: undefined,
-    promptCacheKey: undefined,
-    maxToolCalls: undefined,
-    promptCacheRetention: undefined,
-    promptCacheOptions: undefined,
-    safetyIdentifier: undefined,
-    include: [],
     maxOutputTokens: body.max_completion_tokens ?? body.max_tokens,
-    temperature: undefined,
-    topP: undefined,
-    topLogprobs: undefined,
-    presencePenalty: undefined,
-    frequencyPenalty: undefined,
     streamed: body.stream === true,
-    credential: undefined,
-    via: [],
   };
 }
 

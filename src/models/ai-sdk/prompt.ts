@@ -10,6 +10,7 @@ import {
 } from '../../api/items.ts';
 import type { ContentPart, InputFilePart, InputImagePart } from '../../api/parts.ts';
 import type { ModelCall } from '../../model.ts';
+import { outputsByCall } from '../call-outputs.ts';
 import { isObject, parsed } from '../upstream/loose.ts';
 import type { OfferedTools } from '../upstream/offered-tools.ts';
 import { type FileRules, outputFile, userFile } from './content.ts';
@@ -56,7 +57,7 @@ class PromptWriter {
   constructor(call: ModelCall, rules: PromptRules) {
     this.#call = call;
     this.#rules = rules;
-    this.#outputs = pair(call.items);
+    this.#outputs = outputsByCall(call.items);
     if (call.instructions !== undefined) this.#system.push({ role: 'system', content: call.instructions });
   }
 
@@ -170,21 +171,6 @@ class PromptWriter {
     );
     return { ...result, output: { type: 'content', value } };
   }
-}
-
-/** Which output belongs to which call: the newest call of that id before it. */
-function pair(items: readonly Item[]): Map<CallItem, CallOutputItem> {
-  const open = new Map<string, CallItem>();
-  const outputs = new Map<CallItem, CallOutputItem>();
-  for (const item of items) {
-    if (isCall(item)) open.set(item.call_id, item);
-    if (!isCallOutput(item)) continue;
-    const call = open.get(item.call_id);
-    if (call === undefined) continue;
-    outputs.set(call, item);
-    open.delete(item.call_id);
-  }
-  return outputs;
 }
 
 function reasoningPart({ content = [], summary }: ReasoningItem, options: ProviderOptions): ReasoningPart {

@@ -1,5 +1,5 @@
 import type { UpstreamConfig } from '../../config.ts';
-import type { Model, ModelCall, ModelEnd } from '../../model.ts';
+import { emptyCall, type Model, type ModelCall, type ModelEnd } from '../../model.ts';
 import type { Dispatching } from '../connections.ts';
 import type { Logger, Schedule } from '../upstream/call.ts';
 import { type Provider, toEndpoint } from '../upstream/endpoint.ts';
@@ -102,13 +102,22 @@ async function checkKeys(
   } catch {
     // A call may still say it.
   }
-  const end = await endOf(model, { ...emptyCall, credential: inventedKey, via });
+  const end = await endOf(model, {
+    ...emptyCall,
+    model: checkedModel,
+    maxOutputTokens: 1,
+    credential: inventedKey,
+    via,
+  });
   if (end === undefined) return 'unknown';
   if (end.reason !== 'error') return 'open';
   const { kind } = end.error;
   if (kind === 'unauthorized' || kind === 'forbidden') return 'strict';
   return kind === 'invalid_request' ? 'open' : 'unknown';
 }
+
+/** No vendor has a model of that name. */
+const checkedModel = 'open-responses-key-check';
 
 /** Undefined: it did not end in time. */
 function endOf(model: Model, call: ModelCall): Promise<ModelEnd | undefined> {
@@ -124,33 +133,3 @@ function endOf(model: Model, call: ModelCall): Promise<ModelEnd | undefined> {
     }, checkTimeoutMs);
   });
 }
-
-const emptyCall: ModelCall = {
-  model: 'open-responses-key-check',
-  instructions: undefined,
-  items: [],
-  tools: [],
-  toolChoice: 'auto',
-  parallelToolCalls: undefined,
-  maxToolCalls: undefined,
-  format: undefined,
-  verbosity: undefined,
-  reasoningEffort: undefined,
-  reasoningSummary: undefined,
-  providerData: new Map(),
-  maxOutputTokens: 1,
-  temperature: undefined,
-  topP: undefined,
-  topLogprobs: undefined,
-  presencePenalty: undefined,
-  frequencyPenalty: undefined,
-  serviceTier: undefined,
-  promptCacheKey: undefined,
-  promptCacheRetention: undefined,
-  promptCacheOptions: undefined,
-  safetyIdentifier: undefined,
-  include: [],
-  streamed: false,
-  credential: undefined,
-  via: [],
-};

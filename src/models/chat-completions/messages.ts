@@ -10,6 +10,7 @@ import {
 } from '../../api/items.ts';
 import type { JsonObject } from '../../api/primitives.ts';
 import type { ModelCall } from '../../model.ts';
+import { outputsByCall } from '../call-outputs.ts';
 import type { Profile } from '../profiles.ts';
 import { isObject } from '../upstream/loose.ts';
 import { type OfferedTools, wrapInput } from '../upstream/offered-tools.ts';
@@ -63,7 +64,7 @@ class Conversation {
     this.#profile = profile;
     this.#tools = tools;
     this.#items = call.items.filter((item) => !isHosted(item));
-    this.#outputs = pair(this.#items);
+    this.#outputs = outputsByCall(this.#items);
     this.#loopStart = this.#items.findLastIndex((item) => item.type === 'message' && item.role === 'user');
     this.#addSystem();
     this.#addItems();
@@ -241,24 +242,6 @@ class Conversation {
     }
     this.messages.push(...withMedia);
   }
-}
-
-/**
- * Which output belongs to which call: the newest call of that id before it. By item, not by id: some vendors number
- * the calls of every turn from the same start.
- */
-function pair(items: readonly Item[]): Map<CallItem, CallOutputItem> {
-  const open = new Map<string, CallItem>();
-  const outputs = new Map<CallItem, CallOutputItem>();
-  for (const item of items) {
-    if (isCall(item)) open.set(item.call_id, item);
-    if (!isCallOutput(item)) continue;
-    const call = open.get(item.call_id);
-    if (call === undefined) continue;
-    outputs.set(call, item);
-    open.delete(item.call_id);
-  }
-  return outputs;
 }
 
 /** Undefined where there is nothing in it: vendors refuse messages of nothing. */

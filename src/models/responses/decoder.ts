@@ -1,6 +1,6 @@
 import { ApiError } from '../../errors.ts';
 import type { ModelEnd, ModelSink } from '../../model.ts';
-import { isObject, type Loose, nonEmpty, objectsIn } from '../upstream/loose.ts';
+import { isObject, type Loose, nonEmpty, objectsIn, parsed } from '../upstream/loose.ts';
 import type { OfferedTools } from '../upstream/offered-tools.ts';
 import type { AnswerDecoder } from '../upstream/protocol.ts';
 import { DeltaTemplate } from './delta-template.ts';
@@ -81,7 +81,7 @@ export class ResponsesDecoder implements AnswerDecoder {
   }
 
   unclosed(text: string): void {
-    if (text.trim() === '[DONE]' || isJson(text)) this.data(text);
+    if (text.trim() === '[DONE]' || parsed(text) !== undefined) this.data(text);
   }
 
   whole(text: string): void {
@@ -242,14 +242,5 @@ export class ResponsesDecoder implements AnswerDecoder {
       const isFiltered = isObject(details) && details['reason'] === 'content_filter';
       this.#reason = isFiltered ? 'content_filter' : 'max_output_tokens';
     }
-  }
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
   }
 }

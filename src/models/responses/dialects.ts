@@ -1,3 +1,4 @@
+import { includeSchema } from '../../api/create-response.ts';
 import type { ModelFeatures } from '../../model.ts';
 import type { FailureFacts } from '../upstream/failures.ts';
 import type { ToolKinds } from '../upstream/offered-tools.ts';
@@ -39,17 +40,6 @@ export type Dialect = ToolKinds & {
   readonly contextOverflow: FailureFacts['contextOverflow'];
 };
 
-const allIncludes = [
-  'file_search_call.results',
-  'web_search_call.results',
-  'web_search_call.action.sources',
-  'message.input_image.image_url',
-  'computer_call_output.output.image_url',
-  'code_interpreter_call.outputs',
-  'reasoning.encrypted_content',
-  'message.output_text.logprobs',
-];
-
 /**
  * OpenAI. Fields and values: its OpenAPI description of 2026-08-21. That ids of reasoning items may be left out, and
  * must not be other than its own: packages/openai of github.com/vercel/ai, codex-rs/protocol of github.com/openai/codex.
@@ -72,7 +62,7 @@ const openai: Dialect = {
     serviceTier: true,
     hostedTools: true,
   },
-  includes: allIncludes,
+  includes: includeSchema.options,
   reasoningIds: false,
   encryptedReasoning: true,
   reasoningText: false,
